@@ -1,0 +1,105 @@
+"""What happens to a job and to a worker, as it travels on the log.
+
+Topic `events` carries the Job… events, keyed by job id; `workers` carries WorkerHeartbeat;
+`updates` carries JobUpdate; `control` carries CancelJob. Times are seconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from common.job import JobState, Output
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The common part of all job events. `token` names the attempt that speaks."""
+
+    job: str
+    token: str
+    at: float
+
+
+class JobStarted(Event, frozen=True, kw_only=True, tag="started"):
+    """An attempt is about to run. Without an end, or a release, it counts as a lost start."""
+
+    worker: str
+
+
+class JobReleased(Event, frozen=True, kw_only=True, tag="released"):
+    """The attempt ended without a verdict on the job (shutdown, infrastructure, crash)."""
+
+    reason: str
+
+
+class JobProgress(Event, frozen=True, kw_only=True, tag="progress"):
+    """How far the attempt is, from 0 to 1."""
+
+    fraction: float
+
+
+class JobSucceeded(Event, frozen=True, kw_only=True, tag="succeeded"):
+    """The attempt made its output. The files' keys lie under outputs/<job>/<token>/."""
+
+    output: Output
+    predict_time: float  # seconds in the engine
+    logs: str = ""
+
+
+class JobFailed(Event, frozen=True, kw_only=True, tag="failed"):
+    """The job will not succeed. `code` is stable; `error` is a sentence for the user."""
+
+    code: str
+    error: str
+    logs: str = ""
+
+
+class JobCanceled(Event, frozen=True, kw_only=True, tag="canceled"):
+    """The attempt stopped because its job was canceled."""
+
+
+JobEvent = JobStarted | JobReleased | JobProgress | JobSucceeded | JobFailed | JobCanceled
+
+
+class WorkerState(StrEnum):
+    """What a running consumer does."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"  # the model could not be loaded; `reason` says why
+    STOPPED = "stopped"
+
+
+class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):
+    """How one worker is; sent on every change of state and every 10 s."""
+
+    worker: str
+    model: str
+    state: WorkerState
+    at: float
+    host: str
+    pid: int
+    reason: str = ""
+    device: str = ""
+    running: tuple[str, ...] = ()  # job ids in the engine now
+    metrics_port: int | None = None
+
+
+class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="update"):
+    """A job changed in the ledger, and is now at `sequence`."""
+
+    job: str
+    owner: str
+    state: JobState
+    sequence: int
+
+
+class CancelJob(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cancel"):
+    """Stop working on this job: the ledger has ended it already."""
+
+    job: str
+    at: float
+
+
+Message = JobEvent | WorkerHeartbeat | JobUpdate | CancelJob

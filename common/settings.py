@@ -1,0 +1,74 @@
+"""Every setting, read once from the environment by each `__main__`. apps.env documents them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.errors import SettingsInvalid
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The environment's DARKROOM_… variables, typed and frozen."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="forbid")
+
+    # Where things are
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    data_dir: Path = Path("data")
+    job_log_url: str = ""
+    object_store_url: str = ""
+    database_url: str = ""
+    model_names: Path = PROJECT / "model_names.txt"
+    public_url: str = ""
+    partitions: int = Field(4, ge=1, le=1000)
+
+    # What is accepted
+    max_image_bytes: int = Field(32 * 1024 * 1024, ge=1)
+    max_image_pixels: int = Field(40_000_000, ge=1)
+    max_upload_bytes_in_flight: int = Field(512 * 1024 * 1024, ge=1)
+    title_model: str = "darkroom/shapes"
+    title_timeout: float = Field(30.0, gt=0)
+
+    # How work is done
+    device: str = "auto"
+    dtype: str = "auto"
+    recycle_jobs: int = Field(10_000, ge=0)
+    recycle_mib: int = Field(0, ge=0)
+    grace_seconds: float = Field(30.0, ge=0)
+    benchmark_file: str = ""
+    metrics_port: int = Field(0, ge=0, le=65535)
+
+    # How it is kept going
+    slots: int = Field(2, ge=1)
+    idle_seconds: float = Field(300.0, ge=0)
+    sweep_seconds: float = Field(10.0, gt=0)
+    sweep_after_seconds: float = Field(30.0, gt=0)
+    log_level: str = "info"
+
+    @property
+    def log_url(self) -> str:
+        return self.job_log_url or f"sqlite:///{self.data_dir.resolve()}/log.sqlite"
+
+    @property
+    def store_url(self) -> str:
+        return self.object_store_url or f"file://{self.data_dir.resolve()}/objects"
+
+    @property
+    def ledger_url(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve()}/ledger.sqlite"
+
+
+def read_settings() -> Settings:
+    """Raises SettingsInvalid, which names the variable and what it should be."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = "DARKROOM_" + "_".join(str(part) for part in wrong["loc"]).upper()
+        raise SettingsInvalid(f"{name}={wrong['input']!r}: {wrong['msg']}") from error

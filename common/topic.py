@@ -1,0 +1,72 @@
+"""Names of topics: reversible, legal for Kafka, and free of collisions.
+
+Kafka allows [A-Za-z0-9._-], at most 249 characters, and treats `.` and `_` as one in its metrics.
+So in a model's slug `/` becomes `--`, a `-` that could be taken for half of that is escaped, and
+`.` and `_` are escaped too: `_` plus two hex digits. What is left stands for itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+from common.job import Priority
+
+EVENTS = "events"
+UPDATES = "updates"
+CONTROL = "control"
+WORKERS = "workers"
+SHARED = (EVENTS, UPDATES, CONTROL, WORKERS)
+
+LONGEST_MODEL = 160  # characters of slug, so that prefix and suffix fit Kafka's 249
+_HOUR = 3600
+
+_MODEL = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
+
+
+def slug(model: str) -> str:
+    """The model's name as part of a topic or an object key. Raises ValueError if it has none."""
+    if not _MODEL.fullmatch(model):
+        raise ValueError(f"{model!r} is not a model name: use OWNER/NAME of letters, digits, . _ -")
+    escaped = []
+    for index, character in enumerate(model):
+        beside = model[max(index - 1, 0) : index] + model[index + 1 : index + 2]
+        if character == "/":
+            escaped.append("--")
+        elif character in "._" or (character == "-" and ("-" in beside or "/" in beside)):
+            escaped.append(f"_{ord(character):02x}")
+        else:
+            escaped.append(character)
+    return "".join(escaped)
+
+
+def model_of(slug: str) -> str:
+    """The inverse of `slug`."""
+    text = slug.replace("--", "/")
+    return re.sub(r"_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
+
+
+def job_topic(model: str, priority: Priority) -> str:
+    """Where jobs of this model and priority wait."""
+    return f"jobs.{slug(model)}.{priority}"
+
+
+def job_topics(model: str) -> dict[str, int]:
+    """The model's topics, high priority first, each with its weight."""
+    return {job_topic(model, priority): priority.weight for priority in Priority}
+
+
+def consumer_group(model: str) -> str:
+    """The group in which all consumers of a model share its jobs."""
+    return f"consumers.{slug(model)}"
+
+
+def is_shared_work(topic: str) -> bool:
+    """Whether several readers share the topic's messages, so that it needs several partitions."""
+    return topic == EVENTS or topic.startswith("jobs.")
+
+
+def retention_seconds(topic: str) -> int:
+    """How long a message stays, at least, if nothing removes it earlier."""
+    if is_shared_work(topic):
+        return 7 * 24 * _HOUR
+    return 24 * _HOUR if topic == CONTROL else _HOUR

@@ -1,0 +1,1 @@
+"""Real Kafka, MinIO and Postgres on loopback, without container images, for tests and laptops."""

@@ -1,0 +1,103 @@
+"""Kafka in KRaft mode, its jars from Maven Central."""
+
+import hashlib
+import shutil
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.cache import build_once, cached
+from infra.process import run_tool
+from infra.server import HOST, Server, accepts_connections, plain_environment
+from infra.tools import JAVA, MAVEN, Tool, require_java
+
+HERE = Path(__file__).parent
+POM = HERE / "pom.xml"
+LOGGING = HERE / "log4j2.xml"
+COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+JAVA_MINIMUM = 17
+HEAP_MIB = 512
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+"""
+
+
+def _build_name() -> str:
+    digest = hashlib.sha256(POM.read_bytes()).hexdigest()
+    return f"kafka-{digest[:12]}"
+
+
+def _build(folder: Path, log: Path) -> None:
+    shutil.copy(POM, folder)
+    command = [MAVEN.path(), "--batch-mode", "--strict-checksums", COPY_JARS]
+    where = f"-DoutputDirectory={folder / 'jars'}"
+    run_tool("the download of Kafka", [*command, where], log=log, cwd=folder)
+
+
+class Kafka(Server):
+    """A broker and controller in one process, without any topic and without auto-creation.
+
+    For a second or two after the first group joins, members may see GroupCoordinatorNotAvailable.
+    """
+
+    name = "kafka"
+
+    def __init__(self, directory: Path, port: int, controller_port: int) -> None:
+        super().__init__(directory, port)
+        self.controller_port = controller_port
+
+    @staticmethod
+    def tools() -> list[Tool]:
+        return [JAVA] if cached(_build_name()) else [JAVA, MAVEN]
+
+    @staticmethod
+    def install() -> Path:
+        require_java(JAVA_MINIMUM)
+        return build_once(_build_name(), _build)
+
+    @property
+    def _properties(self) -> Path:
+        return self.directory / "server.properties"
+
+    def _java(self, heap_mib: int, main: str, *arguments: str | Path) -> list[str | Path]:
+        jars = build_once(_build_name(), _build) / "jars" / "*"
+        logging = f"-Dlog4j2.configurationFile={LOGGING}"
+        return [JAVA.path(), f"-Xmx{heap_mib}m", logging, "-cp", jars, main, *arguments]
+
+    def _prepare(self) -> None:
+        text = PROPERTIES.format(
+            host=HOST, port=self.port, controller_port=self.controller_port, data=self.data
+        )
+        self._properties.write_text(text, encoding="utf-8")
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java(
+            128, "kafka.tools.StorageTool", "format", "--standalone",
+            "--cluster-id", cluster, "--config", self._properties,
+        )  # fmt: skip
+        run_tool("kafka format", command, log=self.log, env=plain_environment())
+
+    def _command(self) -> Sequence[str | Path]:
+        return self._java(HEAP_MIB, "kafka.Kafka", self._properties)
+
+    def _answers(self) -> bool:
+        # The port opens before the broker has joined its own quorum and may serve clients.
+        return "Kafka Server started" in self._log_since_start() and accepts_connections(self.port)

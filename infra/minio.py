@@ -1,0 +1,68 @@
+"""MinIO, built from source by Go."""
+
+import http.client
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.cache import build_once, cached
+from infra.process import run_tool
+from infra.server import CONNECT_TIMEOUT_S, HOST, Server
+from infra.tools import GO, Tool, require_go_toolchains
+
+MODULE = "github.com/minio/minio"
+# The last commit before the project was archived, which is what `@latest` means; pinned so that
+# every machine tests against the same server.
+VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
+BUILD = f"minio-{VERSION}"
+
+
+def _build(folder: Path, log: Path) -> None:
+    require_go_toolchains()
+    env = {**os.environ, "GOBIN": str(folder), "GOTOOLCHAIN": "auto", "CGO_ENABLED": "0"}
+    command = [GO.path(), "install", f"{MODULE}@{VERSION}"]
+    run_tool("the MinIO build", command, log=log, env=env, cwd=folder)
+
+
+class Minio(Server):
+    """A single-drive MinIO. It holds no bucket at first."""
+
+    name = "minio"
+
+    def __init__(self, directory: Path, port: int, access_key: str, secret_key: str) -> None:
+        super().__init__(directory, port)
+        self.access_key = access_key
+        self.secret_key = secret_key
+
+    @staticmethod
+    def tools() -> list[Tool]:
+        return [] if cached(BUILD) else [GO]
+
+    @staticmethod
+    def install() -> Path:
+        return build_once(BUILD, _build)
+
+    def _prepare(self) -> None:
+        """MinIO lays out an empty folder itself."""
+
+    def _command(self) -> Sequence[str | Path]:
+        return [self.install() / "minio", "server", self.data, "--address", self.address]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **super()._environment(),
+            "MINIO_ROOT_USER": self.access_key,
+            "MINIO_ROOT_PASSWORD": self.secret_key,
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=CONNECT_TIMEOUT_S)
+        try:
+            connection.request("GET", "/minio/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
