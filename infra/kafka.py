@@ -4,11 +4,10 @@ import hashlib
 import shutil
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
 from pathlib import Path
 
 from infra.cache import build_once, cached
-from infra.process import run_tool
+from infra.process import Command, run_tool
 from infra.server import HOST, Server, accepts_connections, plain_environment
 from infra.tools import JAVA, MAVEN, Tool, require_java
 
@@ -18,6 +17,10 @@ LOGGING = HERE / "log4j2.xml"
 COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 JAVA_MINIMUM = 17
 HEAP_MIB = 512
+FORMAT_HEAP_MIB = 128
+# Without the optimising compiler a broker starts in two thirds of the time, and its first minute
+# leaves the processors to the tests.
+QUICK_START = "-XX:TieredStopAtLevel=1"
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -29,6 +32,9 @@ advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_p
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
+# A killed broker may not register again until its old session has run out, 9 s by default.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -48,9 +54,9 @@ def _build_name() -> str:
 
 def _build(folder: Path, log: Path) -> None:
     shutil.copy(POM, folder)
-    command = [MAVEN.path(), "--batch-mode", "--strict-checksums", COPY_JARS]
     where = f"-DoutputDirectory={folder / 'jars'}"
-    run_tool("the download of Kafka", [*command, where], log=log, cwd=folder)
+    command: Command = [MAVEN.path(), "--batch-mode", "--strict-checksums", COPY_JARS, where]
+    run_tool("the download of Kafka", command, log=log, cwd=folder)
 
 
 class Kafka(Server):
@@ -78,10 +84,11 @@ class Kafka(Server):
     def _properties(self) -> Path:
         return self.directory / "server.properties"
 
-    def _java(self, heap_mib: int, main: str, *arguments: str | Path) -> list[str | Path]:
+    def _java(self, heap_mib: int, main: str, *arguments: str | Path) -> Command:
         jars = build_once(_build_name(), _build) / "jars" / "*"
         logging = f"-Dlog4j2.configurationFile={LOGGING}"
-        return [JAVA.path(), f"-Xmx{heap_mib}m", logging, "-cp", jars, main, *arguments]
+        options = [QUICK_START, f"-Xmx{heap_mib}m", logging]
+        return [JAVA.path(), *options, "-cp", jars, main, *arguments]
 
     def _prepare(self) -> None:
         text = PROPERTIES.format(
@@ -90,12 +97,12 @@ class Kafka(Server):
         self._properties.write_text(text, encoding="utf-8")
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._java(
-            128, "kafka.tools.StorageTool", "format", "--standalone",
-            "--cluster-id", cluster, "--config", self._properties,
+            FORMAT_HEAP_MIB, "kafka.tools.StorageTool", "format", "--standalone",
+            f"--cluster-id={cluster}", "--config", self._properties,
         )  # fmt: skip
         run_tool("kafka format", command, log=self.log, env=plain_environment())
 
-    def _command(self) -> Sequence[str | Path]:
+    def _command(self) -> Command:
         return self._java(HEAP_MIB, "kafka.Kafka", self._properties)
 
     def _answers(self) -> bool:

@@ -2,11 +2,10 @@
 
 import http.client
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from infra.cache import build_once, cached
-from infra.process import run_tool
+from infra.process import Command, run_tool
 from infra.server import CONNECT_TIMEOUT_S, HOST, Server
 from infra.tools import GO, Tool, require_go_toolchains
 
@@ -20,7 +19,7 @@ BUILD = f"minio-{VERSION}"
 def _build(folder: Path, log: Path) -> None:
     require_go_toolchains()
     env = {**os.environ, "GOBIN": str(folder), "GOTOOLCHAIN": "auto", "CGO_ENABLED": "0"}
-    command = [GO.path(), "install", f"{MODULE}@{VERSION}"]
+    command: Command = [GO.path(), "install", f"{MODULE}@{VERSION}"]
     run_tool("the MinIO build", command, log=log, env=env, cwd=folder)
 
 
@@ -45,7 +44,7 @@ class Minio(Server):
     def _prepare(self) -> None:
         """MinIO lays out an empty folder itself."""
 
-    def _command(self) -> Sequence[str | Path]:
+    def _command(self) -> Command:
         return [self.install() / "minio", "server", self.data, "--address", self.address]
 
     def _environment(self) -> dict[str, str]:

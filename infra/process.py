@@ -1,13 +1,13 @@
 """Processes that never outlive the Python process which started them (Linux)."""
 
+import contextlib
+import functools
 import os
-import queue
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -17,52 +17,22 @@ from infra.errors import ToolFailed
 KILL_DEADLINE_S = 10.0
 POLL_S = 0.05
 
-_Launch = Callable[[], subprocess.Popen[bytes]]
+Command = Sequence[str | Path]
 
 
-class _Spawner(threading.Thread):
-    """Starts every process from one thread that lives as long as the interpreter.
+@functools.cache
+def _spawner(pid: int) -> ThreadPoolExecutor:
+    """The one thread from which the process `pid`, this one, starts every server.
 
     The kernel sends the parent-death signal when the *thread* that forked ends, so a server that
-    a short-lived worker thread started would die with that worker.
+    a short-lived worker thread started would die with that worker. This one lives as long as the
+    interpreter. It is looked up by process because a forked child inherits no threads.
     """
-
-    def __init__(self) -> None:
-        super().__init__(name="infra-spawner", daemon=True)
-        self._launches: queue.SimpleQueue[tuple[_Launch, Future[subprocess.Popen[bytes]]]] = (
-            queue.SimpleQueue()
-        )
-
-    def run(self) -> None:
-        while True:
-            launch, result = self._launches.get()
-            try:
-                result.set_result(launch())
-            except Exception as error:
-                result.set_exception(error)
-
-    def launch(self, launch: _Launch) -> subprocess.Popen[bytes]:
-        result: Future[subprocess.Popen[bytes]] = Future()
-        self._launches.put((launch, result))
-        return result.result()
-
-
-_spawner = _Spawner()
-_spawner_lock = threading.Lock()
-
-
-def _running_spawner() -> _Spawner:
-    global _spawner
-    with _spawner_lock:
-        if not _spawner.is_alive():
-            # Not started yet, or this is a forked child, which inherits no threads.
-            _spawner = _Spawner()
-            _spawner.start()
-        return _spawner
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"infra-spawner-{pid}")
 
 
 def spawn(
-    command: Sequence[str | Path],
+    command: Command,
     *,
     log: Path,
     env: Mapping[str, str],
@@ -92,16 +62,17 @@ def spawn(
                 start_new_session=True,
             )
 
-    process = _running_spawner().launch(launch)
+    process = _spawner(os.getpid()).submit(launch).result()
     assert process.stdin is not None
-    process.stdin.write(stdin)
-    process.stdin.close()
+    # One that ended before it read its input tells why by its exit code.
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(stdin)
     return process
 
 
 def run_tool(
     name: str,
-    command: Sequence[str | Path],
+    command: Command,
     *,
     log: Path,
     env: Mapping[str, str] = os.environ,

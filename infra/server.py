@@ -7,12 +7,11 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from infra.errors import ServerFailed
-from infra.process import POLL_S, kill_tree, spawn, stop_tree
+from infra.process import POLL_S, Command, kill_tree, spawn, stop_tree
 from infra.tools import Tool
 
 HOST = "127.0.0.1"
@@ -63,7 +62,7 @@ class Server(ABC):
         """Lay out an empty `data` folder for the first start."""
 
     @abstractmethod
-    def _command(self) -> Sequence[str | Path]: ...
+    def _command(self) -> Command: ...
 
     @abstractmethod
     def _answers(self) -> bool:

@@ -13,6 +13,8 @@ from infra.errors import MissingTools
 from infra.process import run_tool
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+# The first Go that fetches a newer one by itself where a module asks for it.
+GO_MINIMUM_MINOR = 21
 
 
 def _on_path(program: str) -> Path | None:
@@ -87,11 +89,11 @@ def require_go_toolchains() -> None:
     """MissingTools unless Go can fetch a newer Go by itself, which it can from 1.21 on."""
     text = _output([GO.path(), "version"])
     found = re.search(r"go1\.(\d+)", text)
-    if found is None or int(found.group(1)) < 21:
+    if found is None or int(found.group(1)) < GO_MINIMUM_MINOR:
         raise MissingTools(
-            f"MinIO needs Go 1.21 or newer to build (an older one cannot fetch the version that "
-            f"MinIO asks for), but this is: {text.strip()}. Install a current Go from the Go "
-            f"project or from Debian's backports and put it first on PATH"
+            f"this Go cannot build MinIO: {text.strip()}. Go 1.{GO_MINIMUM_MINOR} or newer can, "
+            f"for it fetches the version that MinIO asks for; install one from the Go project or "
+            f"from Debian's backports and put it first on PATH"
         )
 
 

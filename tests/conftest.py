@@ -1,10 +1,34 @@
-"""What every test may ask for: the event loop's flavour and, on request, real servers."""
+"""What every test may ask for: the event loop's flavour, and real servers."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
+from infra.servers import Servers
 
-@pytest.fixture
+SETTINGS = ("DARKROOM_JOB_LOG_URL", "DARKROOM_OBJECT_STORE_URL", "DARKROOM_DATABASE_URL")
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, str]]:
+    """Settings of a real Kafka, MinIO and Postgres: the caller's own, or ones started here.
+
+    The object store's keys are in this process's environment too, where its clients read them.
+    """
+    if all(os.environ.get(name) for name in SETTINGS):
+        yield {name: os.environ[name] for name in (*SETTINGS, *KEYS) if name in os.environ}
+        return
+    with Servers() as started, pytest.MonkeyPatch.context() as patch:
+        settings = started.settings()
+        for name in KEYS:
+            patch.setenv(name, settings[name])
+        yield settings

@@ -1,0 +1,89 @@
+"""Postgres, from Debian's package."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from infra.process import Command, run_tool
+from infra.server import HOST, Server, plain_environment
+from infra.tools import POSTGRES, Tool
+
+ROLE = "darkroom"
+DATABASE = "darkroom"
+MAX_CONNECTIONS = 200
+
+SETTINGS = {
+    "listen_addresses": HOST,
+    # The default folder for sockets belongs to the system's own Postgres.
+    "unix_socket_directories": "",
+    "max_connections": str(MAX_CONNECTIONS),
+    # Tests kill this server and then count rows.
+    "fsync": "on",
+    # In the data folder, so that a killed server leaves nothing in /dev/shm.
+    "dynamic_shared_memory_type": "mmap",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+def _unprivileged_user() -> str | None:
+    """Whom Postgres runs as: it refuses root."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
+
+
+class Postgres(Server):
+    """A database that trusts every local user: for throw-away data only."""
+
+    name = "postgres"
+    # SIGTERM would wait for clients to leave; SIGINT ends their sessions in order.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+    # Unlike SIGKILL this lets the main process take its children and shared memory with it.
+    death_signal: ClassVar[str] = "QUIT"
+
+    def __init__(self, directory: Path, port: int) -> None:
+        super().__init__(directory, port)
+        self.user = _unprivileged_user()
+
+    @staticmethod
+    def tools() -> list[Tool]:
+        return [POSTGRES]
+
+    @staticmethod
+    def install() -> Path:
+        return POSTGRES.path().parent
+
+    def _prepare(self) -> None:
+        if self.user is not None:
+            self.directory.chmod(0o711)
+            shutil.chown(self.data, self.user)
+        programs = self.install()
+        layout = [f"--pgdata={self.data}", f"--username={ROLE}", "--auth=trust", "--no-sync"]
+        self._run("initdb", [programs / "initdb", *layout, "--encoding=UTF8", "--locale=C"])
+        # Made without a server, so that a server which answers has its database.
+        single: Command = [programs / "postgres", "--single", "-D", self.data, "-j", "postgres"]
+        self._run("createdb", single, f"CREATE DATABASE {DATABASE};\n\n".encode())
+
+    def _run(self, name: str, command: Command, stdin: bytes = b"") -> None:
+        run_tool(
+            f"postgres {name}",
+            command,
+            log=self.log,
+            env=plain_environment(),
+            user=self.user,
+            cwd=self.directory,
+            stdin=stdin,
+        )
+
+    def _command(self) -> Command:
+        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        return [self.install() / "postgres", "-D", self.data, f"--port={self.port}", *options]
+
+    def _answers(self) -> bool:
+        command: Command = [self.install() / "pg_isready", "-q", "-h", HOST, "-p", str(self.port)]
+        return subprocess.run(command, env=plain_environment(), check=False).returncode == 0
