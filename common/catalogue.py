@@ -8,14 +8,15 @@ One model a line, options after the name, `#` starts a comment:
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from common.errors import CatalogueInvalid, UnknownModel
 from common.topic import LONGEST_MODEL, slug
@@ -30,6 +31,9 @@ class Task(StrEnum):
     CUSTOM = "custom"
 
 
+_Count = Annotated[int, Meta(ge=1)]
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the catalogue. All but the name are options of its line."""
 
@@ -37,16 +41,16 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     task: Task | None = None  # None: the model is not here yet, its consumer will see
     path: Path | None = None  # a folder of weights or a .py of a CustomModel; absolute
     revision: str | None = None  # of the Hugging Face repository
-    makes: str | None = None  # of a custom model: text or image
-    min: int = 0  # consumers that the scaler keeps even when idle
-    idle: float | None = None  # seconds without work before a consumer stops
+    makes: Literal["text", "image"] | None = None  # of a custom model
+    min: Annotated[int, Meta(ge=0)] = 0  # consumers that the scaler keeps even when idle
+    idle: Annotated[float, Meta(ge=0)] | None = None  # seconds without work before a consumer stops
     device: str | None = None  # cpu, cuda, cuda:1, mps
     dtype: str | None = None  # float32, bfloat16, float16
     prompt: str | None = None  # used where a request has none
-    max_new_tokens: int | None = None
-    steps: int | None = None
-    strength: float | None = None
-    guidance: float | None = None
+    max_new_tokens: _Count | None = None
+    steps: _Count | None = None
+    strength: Annotated[float, Meta(ge=0, le=1)] | None = None
+    guidance: Annotated[float, Meta(ge=0)] | None = None
 
     @property
     def version(self) -> str:
@@ -56,6 +60,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def makes_images(self) -> bool:
         return self.task is Task.IMAGE_TO_IMAGE or self.makes == "image"
+
+
+_OPTIONS = ModelSpec.__struct_fields__[1:]
 
 
 class Catalogue:
@@ -78,7 +85,7 @@ class Catalogue:
 def read_catalogue(file: Path) -> Catalogue:
     """Raises CatalogueInvalid with file, line and reason."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogueInvalid(str(file), 0, f"cannot be read: {error}") from error
     models: dict[str, ModelSpec] = {}
@@ -98,31 +105,37 @@ def _read_line(line: str, folder: Path) -> ModelSpec | None:
     words = shlex.split(line, comments=True)
     if not words:
         return None
-    name, options = words[0], dict(_option(word) for word in words[1:])
-    if len(slug(name)) > LONGEST_MODEL:
+    if len(slug(words[0])) > LONGEST_MODEL:
         raise ValueError(f"the name is too long: at most {LONGEST_MODEL} characters")
-    model = msgspec.convert({"name": name, **options}, ModelSpec, strict=False, dec_hook=_decode)
+    given: dict[str, str] = {"name": words[0], **_options(words[1:])}
+    model = msgspec.convert(given, ModelSpec, strict=False, dec_hook=_decode)
     if model.path is not None:
         path = folder / model.path
         if not path.exists():
             raise ValueError(f"path={model.path}: there is no such file or folder under {folder}")
         model = msgspec.structs.replace(model, path=path.resolve())
-    if model.makes not in (None, "text", "image"):
-        raise ValueError(f"makes={model.makes}: say text or image")
-    if model.task is Task.CUSTOM and (model.path is None or model.path.suffix != ".py"):
-        raise ValueError("a custom model needs path=FILE.py, a class of CustomModel in it")
-    if model.min < 0 or (model.idle is not None and model.idle < 0):
-        raise ValueError("min= and idle= cannot be below zero")
     if model.task is None:
         model = msgspec.structs.replace(model, task=_task_of(model))
+    is_class = model.path is not None and model.path.suffix == ".py"
+    if (model.task is Task.CUSTOM) != is_class:
+        raise ValueError("task=custom and path=FILE.py, a class of CustomModel in it, go together")
+    if model.makes and model.task is not Task.CUSTOM:
+        raise ValueError("makes= is for custom models: the others' task says what they make")
     return model
 
 
-def _option(word: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals or not value or key == "name":
-        raise ValueError(f"{word!r} is not an option: write KEY=VALUE, without blanks")
-    return key, value
+def _options(words: list[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ValueError(f"{word!r} is not an option: write KEY=VALUE, quoted if it has blanks")
+        if key not in _OPTIONS:
+            raise ValueError(f"there is no option {key}=: use {'= '.join(_OPTIONS)}=")
+        if key in options:
+            raise ValueError(f"{key}= stands here twice: keep one of them")
+        options[key] = value
+    return options
 
 
 def _decode(kind: type, value: object) -> object:
@@ -132,26 +145,38 @@ def _decode(kind: type, value: object) -> object:
 
 
 def _task_of(model: ModelSpec) -> Task | None:
-    """From the model's own config, if it is on this machine."""
+    """From the model's own config, if it is on this machine. Raises ValueError."""
+    if model.path is not None and model.path.suffix == ".py":
+        return Task.CUSTOM
     folder = model.path or _snapshot(model)
     if folder is None:
         return None
     if (folder / "model_index.json").exists():
         return Task.IMAGE_TO_IMAGE
     config = folder / "config.json"
-    if not config.exists():
-        raise ValueError(f"{folder} has neither config.json nor model_index.json: give task=")
-    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    if not kind:
+    if config.exists():
+        return _task_in(config)
+    if model.path is None:  # a download that was not finished
+        return None
+    raise ValueError(f"{folder} has neither config.json nor model_index.json: give task=")
+
+
+def _task_in(config: Path) -> Task:
+    try:
+        content = msgspec.json.decode(config.read_bytes(), type=dict[str, object])
+    except (OSError, msgspec.DecodeError) as error:
+        raise ValueError(f"{config} cannot be read: {error}") from error
+    if not content.get("model_type"):
         raise ValueError(f"{config} does not say its model_type: give task=")
     return Task.IMAGE_TO_TEXT
 
 
 def _snapshot(model: ModelSpec) -> Path | None:
     """The model's folder in the Hugging Face cache, None where it was not downloaded."""
-    home = Path(os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface")))
-    repository = home / "hub" / ("models--" + model.name.replace("/", "--"))
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
+    repository = hub / ("models--" + model.name.replace("/", "--"))
     reference = repository / "refs" / (model.revision or "main")
-    commit = reference.read_text().strip() if reference.exists() else model.revision
+    commit = reference.read_text().strip() if reference.is_file() else model.revision
     folder = repository / "snapshots" / (commit or "none")
     return folder if folder.exists() else None

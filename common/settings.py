@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,7 +25,7 @@ class Settings(BaseSettings):
     job_log_url: str = ""
     object_store_url: str = ""
     database_url: str = ""
-    model_names: Path = PROJECT / "model_names.txt"
+    model_names: str = ""
     public_url: str = ""
     partitions: int = Field(4, ge=1, le=1000)
 
@@ -45,11 +46,15 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535)
 
     # How it is kept going
-    slots: int = Field(2, ge=1)
+    slots: int = Field(4, ge=1)
     idle_seconds: float = Field(300.0, ge=0)
     sweep_seconds: float = Field(10.0, gt=0)
     sweep_after_seconds: float = Field(30.0, gt=0)
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def catalogue_file(self) -> Path:
+        return Path(self.model_names) if self.model_names else PROJECT / "model_names.txt"
 
     @property
     def log_url(self) -> str:
@@ -70,5 +75,5 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = error.errors()[0]
-        name = "DARKROOM_" + "_".join(str(part) for part in wrong["loc"]).upper()
+        name = "DARKROOM_" + str(wrong["loc"][0]).upper()
         raise SettingsInvalid(f"{name}={wrong['input']!r}: {wrong['msg']}") from error

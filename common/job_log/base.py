@@ -70,7 +70,8 @@ class Subscription(ABC):
         """At least one and at most `limit` messages, or none after `timeout` seconds.
 
         Topics that all have messages waiting are drained by their weights. Never hands out a
-        message that this subscription holds already. Raises LogUnavailable.
+        message that this subscription holds already. Ends with none when the subscription is
+        closed. Raises LogUnavailable.
         """
 
     @abstractmethod

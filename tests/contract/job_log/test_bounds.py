@@ -1,0 +1,54 @@
+"""What a log says of its bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.job_log import Bounds, JobLog
+from tests.contract.job_log.steps import append, collect, lag, partition_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_bounds_of_a_topic_that_nobody_named_are_zero(log: JobLog) -> None:
+    for group in ("g", None):
+        bounds = await log.bounds(["jobs.new.high", "jobs.new.low"], group=group)
+
+        assert {partition.topic for partition in bounds} == {"jobs.new.high", "jobs.new.low"}
+        assert set(bounds.values()) == {Bounds(start=0, committed=0, end=0)}
+
+
+async def test_without_a_commit_the_lag_counts_from_the_start(log: JobLog) -> None:
+    positions = await append(log, "jobs.m.normal", 4, key="k")
+
+    for group in ("g", None):
+        bounds = await partition_of(log, positions[0], group)
+        assert bounds == Bounds(start=0, committed=0, end=4)
+        assert bounds.lag == 4
+
+
+async def test_work_in_hand_counts_as_lag(log: JobLog) -> None:
+    await append(log, "jobs.m.normal", 4, key="k")
+    subscription = await log.subscribe({"jobs.m.normal": 1}, group="g")
+    held = await collect(subscription, 4)
+    assert await lag(log, "jobs.m.normal", "g") == 4
+
+    await subscription.acknowledge(held[0])
+
+    assert await lag(log, "jobs.m.normal", "g") == 3
+    await subscription.close()
+
+
+async def test_bounds_of_one_group_say_nothing_of_another(log: JobLog) -> None:
+    await append(log, "jobs.m.normal", 3)
+    subscription = await log.subscribe({"jobs.m.normal": 1}, group="one")
+    await subscription.acknowledge(*await collect(subscription, 3))
+
+    assert await lag(log, "jobs.m.normal", "one") == 0
+    assert await lag(log, "jobs.m.normal", "two") == 3
+    await subscription.close()
+
+
+async def test_the_end_passes_each_position_that_append_returned(log: JobLog) -> None:
+    for position in await append(log, "jobs.m.normal", 10):
+        assert (await partition_of(log, position, None)).end > position.offset

@@ -1,0 +1,130 @@
+"""Readers of a group share the messages; readers without one get all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from common.job_log import JobLog, Start, Subscription
+from tests.contract.job_log.steps import (
+    PATIENCE,
+    QUIET,
+    OpenLog,
+    append,
+    collect,
+    drain,
+    lag,
+    numbers,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_readers_of_one_group_hold_different_messages(log: JobLog, open_log: OpenLog) -> None:
+    topics = {"jobs.m.normal": 1}
+    one = await log.subscribe(topics, group="g", capacity=1)
+    two = await (await open_log()).subscribe(topics, group="g", capacity=1)
+    for nothing in await asyncio.gather(one.receive(1, QUIET), two.receive(1, QUIET)):
+        assert nothing == []
+
+    await append(log, "jobs.m.normal", 40)
+    [first], [second] = await asyncio.gather(collect(one, 1), collect(two, 1))
+
+    assert first.position != second.position
+    await one.close()
+    await two.close()
+
+
+async def test_readers_of_one_group_finish_every_message_together(
+    log: JobLog, open_log: OpenLog
+) -> None:
+    topics = {"jobs.m.normal": 1}
+    readers = [
+        await log.subscribe(topics, group="g"),
+        await (await open_log()).subscribe(topics, group="g"),
+    ]
+    finished: set[int] = set()
+
+    async def work(subscription: Subscription) -> None:
+        while len(finished) < 60:
+            for delivery in await subscription.receive(3, timeout=0.5):
+                await subscription.acknowledge(delivery)
+                finished.add(int(delivery.value))
+
+    await append(log, "jobs.m.normal", 60)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(work(subscription) for subscription in readers))
+
+    assert finished == set(range(60))
+    assert await lag(log, "jobs.m.normal", "g") == 0
+    for subscription in readers:
+        await subscription.close()
+
+
+async def test_each_group_gets_every_message(log: JobLog) -> None:
+    await append(log, "events", 5)
+    for group in ("one", "two"):
+        subscription = await log.subscribe({"events": 1}, group=group)
+        found = await collect(subscription, 5)
+        await subscription.acknowledge(*found)
+        await subscription.close()
+
+        assert sorted(numbers(found)) == [0, 1, 2, 3, 4]
+
+
+async def test_each_reader_without_a_group_gets_every_message(
+    log: JobLog, open_log: OpenLog
+) -> None:
+    readers = [
+        await log.subscribe({"updates": 1}, group=None),
+        await log.subscribe({"updates": 1}, group=None),
+        await (await open_log()).subscribe({"updates": 1}, group=None),
+    ]
+
+    await append(log, "updates", 5, key="k")
+
+    for subscription in readers:
+        assert numbers(await collect(subscription, 5)) == [0, 1, 2, 3, 4]
+        assert await drain(subscription) == []
+        await subscription.close()
+
+
+async def test_a_reader_without_a_group_acknowledges_in_vain(log: JobLog) -> None:
+    await append(log, "updates", 1)
+    subscription = await log.subscribe({"updates": 1}, group=None)
+    await subscription.acknowledge(*await collect(subscription, 1))
+    await subscription.close()
+    another = await log.subscribe({"updates": 1}, group=None)
+
+    assert numbers(await collect(another, 1)) == [0]
+    await another.close()
+
+
+async def test_a_reader_without_a_group_is_not_bound_by_its_capacity_over_time(
+    log: JobLog,
+) -> None:
+    await append(log, "updates", 10, key="k")
+    subscription = await log.subscribe({"updates": 1}, group=None, capacity=2)
+
+    assert numbers(await collect(subscription, 10)) == list(range(10))
+    await subscription.close()
+
+
+async def test_a_reader_from_the_latest_gets_only_what_comes_later(log: JobLog) -> None:
+    await append(log, "updates", 3)
+    subscription = await log.subscribe({"updates": 1}, group=None, start=Start.LATEST)
+
+    await append(log, "updates", 1, first=3)
+
+    assert numbers(await collect(subscription, 1)) == [3]
+    assert await drain(subscription) == []
+    await subscription.close()
+
+
+async def test_a_reader_from_the_earliest_gets_what_was_there_before(log: JobLog) -> None:
+    await append(log, "control", 3, key="k")
+    subscription = await log.subscribe({"control": 1}, group=None, start=Start.EARLIEST)
+
+    assert numbers(await collect(subscription, 3)) == [0, 1, 2]
+    await subscription.close()
