@@ -1,0 +1,52 @@
+"""The scaler of this host: python -m scaler."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from common.catalogue import Catalogue, read_catalogue
+from common.errors import CatalogueInvalid, SettingsInvalid
+from common.job_log import open_job_log
+from common.outage import until_available
+from common.processes import stop_at_signal
+from common.settings import Settings, read_settings
+from common.telemetry import configure_logs
+from scaler.launchers import ProcessLauncher
+from scaler.policy import Policy
+from scaler.scaler import Scaler
+
+USAGE = 2
+
+
+async def scale(catalogue: Catalogue, settings: Settings) -> None:
+    """Until SIGTERM or SIGINT; every consumer that it started has ended then."""
+    log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
+    scaler = Scaler(
+        catalogue=catalogue,
+        log=log,
+        launcher=ProcessLauncher(grace_seconds=settings.grace_seconds),
+        policy=Policy(settings.slots),
+        idle_seconds=settings.idle_seconds,
+    )
+    try:
+        await scaler.run(stop_at_signal())
+    finally:
+        await log.close()
+
+
+def main() -> int:
+    try:
+        settings = read_settings()
+        configure_logs(settings.log_level)
+        asyncio.run(scale(read_catalogue(settings.catalogue_file), settings))
+    except (SettingsInvalid, CatalogueInvalid) as error:
+        print(f"scaler: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
