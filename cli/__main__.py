@@ -1,0 +1,28 @@
+"""The `darkroom` command."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.batch import batch
+from cli.up import up
+
+app = typer.Typer(
+    name="darkroom", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+app.command()(up)
+app.command()(batch)
+
+
+@app.callback()
+def darkroom() -> None:
+    """Darkroom: image models behind a queue."""
+
+
+def main() -> None:
+    """The console script's entry."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

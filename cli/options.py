@@ -1,0 +1,17 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "darkroom/shapes"
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="OWNER/NAME", help="A model of the server.")
+]
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar="DARKROOM_URL", help="Where the server is.")
+]
