@@ -1,0 +1,270 @@
+"""The consumer: receive -> fetch -> run -> store -> tell -> acknowledge. In that order.
+
+This process talks to the log and the store; the model lives in a child (engine_process.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from common.benchmark import benchmark
+from common.catalogue import ModelSpec
+from common.errors import (
+    DarkroomError,
+    EngineCrashed,
+    WireInvalid,
+)
+from common.events import WorkerState
+from common.job import JobSpec, Output, OutputFile
+from common.job_log import Delivery, JobLog, Subscription
+from common.object_store import ObjectStore
+from common.outage import until_available
+from common.topic import consumer_group, job_topics
+from common.wire import decode_spec
+from consumers.attempt import Attempt
+from consumers.cancellations import Cancellations
+from consumers.engine_process import EngineProcess
+from consumers.engines.base import (
+    EngineFile,
+    EngineInput,
+    EngineOutput,
+    EngineRefusal,
+    EngineResult,
+    EngineStop,
+)
+from consumers.reporter import Reporter
+from consumers.retry import GiveUp, decide
+
+MOST_TEXT = 20_000  # bytes of a result that travel in the event; longer ones become a file
+RECEIVE_SECONDS = 0.5  # so that a stop is noticed
+RELEASE_SECONDS = 5.0  # for telling that an attempt was given up at the end of the grace
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "text/plain": "txt"}
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to recycle the engine, and how long a stop may take. Zero means never recycle."""
+
+    recycle_jobs: int = 0
+    recycle_mib: int = 0
+    grace_seconds: float = 30.0
+    benchmark_file: Path | None = None
+
+
+class Consumer:
+    """Carries jobs of one model, one at a time; the end of one overlaps the next."""
+
+    def __init__(
+        self,
+        *,
+        model: ModelSpec,
+        log: JobLog,
+        store: ObjectStore,
+        engine: EngineProcess,
+        reporter: Reporter,
+        limits: Limits,
+    ) -> None:
+        self._model = model
+        self._log = log
+        self._store = store
+        self._engine = engine
+        self._reporter = reporter
+        self._limits = limits
+        self._cancellations = Cancellations(log, self._stop_run)
+        self._ending: asyncio.Task[None] | None = None
+        self._run_engine = benchmark(limits.benchmark_file, model.name, lambda: engine.memory_mib)(
+            engine.run
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. Raises ModelUnavailable; the jobs then wait."""
+        await self._reporter.say(WorkerState.LOADING)
+        await self._wait(asyncio.create_task(self._ready_engine()), stop, grace_seconds=0)
+        if stop.is_set():
+            return
+        control = await self._cancellations.catch_up()
+        background = [
+            asyncio.create_task(self._cancellations.follow(control)),
+            asyncio.create_task(self._reporter.beat()),
+        ]
+        subscription = await self._log.subscribe(
+            job_topics(self._model.name), group=consumer_group(self._model.name), capacity=2
+        )
+        try:
+            await self._reporter.say(WorkerState.READY)
+            await self._work(subscription, stop)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
+            await subscription.close()
+
+    async def _work(self, subscription: Subscription, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            for delivery in await until_available(subscription.receive, 1, RECEIVE_SECONDS):
+                carrying = asyncio.create_task(self._carry(delivery, subscription))
+                await self._wait(carrying, stop, grace_seconds=self._limits.grace_seconds)
+        if self._ending:
+            await self._ending
+
+    async def _wait(
+        self, work: asyncio.Task[None], stop: asyncio.Event, *, grace_seconds: float
+    ) -> None:
+        """For the work, or for the grace period once a stop was asked for; then cancel it."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work], timeout=0 if work.done() else grace_seconds)
+        finally:
+            stopping.cancel()
+        work.cancel()
+        await asyncio.wait([work])
+        if not work.cancelled() and (error := work.exception()):
+            raise error
+
+    async def _carry(self, delivery: Delivery, subscription: Subscription) -> None:
+        """One job, from its delivery to its end."""
+        job, crashes = delivery.key, 0
+        while job not in self._cancellations:
+            await self._ready_engine()
+            attempt = Attempt(self._log, job)
+            try:
+                spec = decode_spec(delivery.value, delivery.headers)
+                result, seconds = await self._run(attempt, spec)
+            except WireInvalid as error:
+                await attempt.failed(
+                    "message_invalid", f"The job's message cannot be read: {error}"
+                )
+                break
+            except DarkroomError as error:
+                crashes += isinstance(error, EngineCrashed)
+                logger.warning("run_failed", job_id=job, attempt=attempt.token, error=str(error))
+                match decide(error, crashes):
+                    case GiveUp(code=code, error=reason):
+                        await self._tell_failure(attempt, code, reason)
+                        break
+                    case _:
+                        await attempt.released(str(error))
+                        continue
+            except asyncio.CancelledError:
+                await self._give_back(attempt)
+                raise
+            await self._end(delivery, subscription, attempt, result, seconds)
+            return
+        await until_available(subscription.acknowledge, delivery)
+
+    async def _ready_engine(self) -> None:
+        """Loaded, and not older than the limits allow. Raises ModelUnavailable."""
+        engine, limits = self._engine, self._limits
+        old = 0 < limits.recycle_jobs <= engine.jobs_run
+        large = 0 < limits.recycle_mib <= engine.memory_mib
+        if engine.pid is not None and not old and not large:
+            return
+        if engine.pid is not None:
+            logger.info("engine_recycled", jobs=engine.jobs_run, mib=engine.memory_mib)
+        await engine.close()
+        try:
+            await engine.start()
+        except DarkroomError as error:
+            await self._reporter.say(WorkerState.FAILED, str(error))
+            raise
+        self._reporter.device, self._reporter.engine_pid = engine.device, engine.pid
+
+    async def _run(self, attempt: Attempt, spec: JobSpec) -> tuple[EngineResult, float]:
+        """The engine's result, and how many seconds the engine took."""
+        began, inputs = await asyncio.gather(
+            attempt.started(self._reporter.worker),
+            self._fetch(spec),
+            return_exceptions=True,
+        )
+        for outcome in (began, inputs):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        assert isinstance(inputs, dict)
+        if attempt.job in self._cancellations:
+            return EngineStop(), 0.0
+        item = EngineInput(id=attempt.job, parameters=spec.parameters, inputs=inputs)
+        self._reporter.running = (attempt.job,)
+        since = time.perf_counter()
+        try:
+            results = await self._run_engine([item], lambda _, part: attempt.progress(part))
+        finally:
+            self._reporter.running = ()
+        seconds = time.perf_counter() - since
+        self._reporter.metrics.inference.observe(seconds)
+        return results[0], seconds
+
+    async def _fetch(self, spec: JobSpec) -> dict[str, bytes]:
+        """Waits for a store that does not answer. Raises ObjectMissing."""
+        inputs = {}
+        for name, key in spec.inputs.items():
+            inputs[name] = await until_available(self._store.get, key)
+        return inputs
+
+    async def _end(
+        self,
+        delivery: Delivery,
+        subscription: Subscription,
+        attempt: Attempt,
+        result: EngineResult,
+        seconds: float,
+    ) -> None:
+        """Store, tell and acknowledge, while the next job runs already."""
+
+        async def end() -> None:
+            await self._tell(attempt, result, seconds)
+            await until_available(subscription.acknowledge, delivery)
+
+        if self._ending:
+            await self._ending
+        self._ending = asyncio.create_task(end())
+
+    async def _tell(self, attempt: Attempt, result: EngineResult, seconds: float) -> None:
+        match result:
+            case EngineOutput():
+                output = await self._store_output(attempt, result)
+                await attempt.succeeded(output, seconds, result.logs)
+                self._reporter.metrics.processed.inc()
+            case EngineRefusal(code=code, error=error):
+                await self._tell_failure(attempt, code, error)
+            case EngineStop():
+                await attempt.canceled()
+
+    async def _tell_failure(self, attempt: Attempt, code: str, error: str) -> None:
+        await attempt.failed(code, error)
+        self._reporter.metrics.processed.inc()
+        self._reporter.metrics.errors.inc()
+
+    async def _store_output(self, attempt: Attempt, result: EngineOutput) -> Output:
+        text, files = result.text, list(result.files)
+        if text is not None and len(text.encode()) > MOST_TEXT:
+            files.append(EngineFile(content=text.encode(), content_type="text/plain"))
+            text = None
+        stored = []
+        for number, file in enumerate(files):
+            extension = EXTENSIONS.get(file.content_type, "bin")
+            key = f"outputs/{attempt.job}/{attempt.token}/{number}.{extension}"
+            await until_available(self._store.put, key, file.content, file.content_type)
+            stored.append(
+                OutputFile(key=key, content_type=file.content_type, size=len(file.content))
+            )
+        return Output(text=text, files=tuple(stored))
+
+    async def _give_back(self, attempt: Attempt) -> None:
+        """The grace is over: another consumer will have the job."""
+        await self._engine.close()
+        try:
+            await asyncio.wait_for(attempt.released("shutdown"), RELEASE_SECONDS)
+        except TimeoutError:
+            logger.warning("release_not_told", job_id=attempt.job, attempt=attempt.token)
+
+    async def _stop_run(self, job: str) -> None:
+        if job in self._reporter.running:
+            await self._engine.cancel(job)

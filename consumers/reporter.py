@@ -1,0 +1,127 @@
+"""How a worker is: heartbeats on the topic `workers`, and metrics over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import threading
+import time
+from wsgiref.simple_server import WSGIServer
+
+import psutil
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from common.errors import LogUnavailable
+from common.events import WorkerHeartbeat, WorkerState
+from common.job_log import JobLog
+from common.topic import WORKERS
+from common.wire import HEADERS, encode
+
+HEARTBEAT_SECONDS = 10.0
+logger = structlog.get_logger()
+
+
+class Metrics:
+    """What every worker exposes at /metrics. CPU and memory cover parent and child."""
+
+    def __init__(self, model: str) -> None:
+        self.registry = CollectorRegistry()
+        labels = ["model"]
+        self.inference = Histogram(
+            "inference_duration_seconds",
+            "Seconds in the engine",
+            labels,
+            registry=self.registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+        ).labels(model)
+        self.processed = Counter(
+            "processed_messages", "Jobs carried to an end", labels, registry=self.registry
+        ).labels(model)
+        self.errors = Counter(
+            "processing_errors", "Jobs that failed here", labels, registry=self.registry
+        ).labels(model)
+        self._cpu = Gauge(
+            "worker_cpu_usage_percent",
+            "CPU of the worker's processes, 100 is one core",
+            labels,
+            registry=self.registry,
+        ).labels(model)
+        self._ram = Gauge(
+            "worker_ram_usage_percent",
+            "Memory of the worker's processes, of the machine's",
+            labels,
+            registry=self.registry,
+        ).labels(model)
+        self._processes: dict[int, psutil.Process] = {}
+
+    def look(self, *pids: int) -> None:
+        """Measure the processes; the first look at one only begins its CPU count."""
+        cpu = ram = 0.0
+        known = {pid: self._processes.get(pid) or psutil.Process(pid) for pid in pids}
+        for process in known.values():
+            try:
+                cpu += process.cpu_percent(interval=None)
+                ram += process.memory_percent()
+            except psutil.NoSuchProcess:
+                continue
+        self._processes = known
+        self._cpu.set(cpu)
+        self._ram.set(ram)
+
+
+class Reporter:
+    """Tells the rest of the system about this worker."""
+
+    def __init__(self, log: JobLog, *, model: str, metrics: Metrics) -> None:
+        self._log = log
+        self._model = model
+        self._host = socket.gethostname()
+        self.metrics = metrics
+        self.worker = f"{self._host}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.device = ""
+        self.engine_pid: int | None = None
+        self.running: tuple[str, ...] = ()
+        self._state = WorkerState.LOADING
+        self._reason = ""
+        self._server: tuple[WSGIServer, threading.Thread] | None = None
+
+    def serve_metrics(self, port: int) -> None:
+        """At `port`, or a free one for 0; heartbeats tell which."""
+        self._server = start_http_server(port, "127.0.0.1", registry=self.metrics.registry)
+
+    async def say(self, state: WorkerState, reason: str = "") -> None:
+        """Change the state and tell it. A log that does not answer costs only this heartbeat."""
+        self._state, self._reason = state, reason
+        heartbeat = WorkerHeartbeat(
+            worker=self.worker,
+            model=self._model,
+            state=state,
+            at=time.time(),
+            host=self._host,
+            pid=os.getpid(),
+            reason=reason,
+            device=self.device,
+            running=self.running,
+            metrics_port=self._server[0].server_port if self._server else None,
+        )
+        try:
+            await self._log.append(WORKERS, self.worker, encode(heartbeat), HEADERS)
+        except LogUnavailable as error:
+            logger.warning("heartbeat_not_told", worker=self.worker, error=str(error))
+
+    async def beat(self) -> None:
+        """Go on until the task is canceled."""
+        while True:
+            self.metrics.look(os.getpid(), *([self.engine_pid] if self.engine_pid else []))
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self.say(self._state, self._reason)
+
+    def close(self) -> None:
+        if self._server:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
