@@ -1,0 +1,124 @@
+"""The job log over Kafka: one idempotent producer, a reader per subscription."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl, urlsplit
+
+from common.errors import SettingsInvalid
+from common.job_log.base import (
+    Bounds,
+    JobLog,
+    Position,
+    Start,
+    Subscription,
+    TopicPartition,
+    bounds_of,
+)
+from common.job_log.kafka_broker import Broker, Cluster, TopicPlan, translated
+from common.job_log.kafka_producer import Producer
+from common.job_log.kafka_subscription import KafkaSubscription, Wanted
+from common.job_log.kafka_watchdog import PATIENCE_S
+from common.topic import is_shared_work, retention_seconds
+
+# Of an outage it logs an error for every request and retry. What matters of it is logged here.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+_OPTIONS = ("prefix", "security_protocol")
+_PROTOCOLS = ("PLAINTEXT", "SSL")
+
+
+class KafkaJobLog(JobLog):
+    """Topics are named without the URL's prefix; on the wire they, and groups, have it."""
+
+    def __init__(self, cluster: Cluster, partitions: int, patience: float) -> None:
+        self._cluster = cluster
+        self._partitions = partitions
+        self._patience = patience
+        self._broker = Broker(cluster, self._plan)
+        self._producer = Producer(cluster, self._broker)
+
+    @classmethod
+    async def open(
+        cls, url: str, *, partitions: int = 4, patience: float = PATIENCE_S
+    ) -> KafkaJobLog:
+        """The log at `kafka://HOST:PORT[,HOST:PORT][?prefix=…&security_protocol=SSL]`.
+
+        Topics of shared work are made with `partitions`. A subscription that is stuck for
+        `patience` seconds is rebuilt. Raises LogUnavailable, SettingsInvalid.
+        """
+        opened = cls(cluster_of(url), partitions, patience)
+        try:
+            with translated(f"connecting to {urlsplit(url).netloc}"):
+                await opened._broker.connect()
+            await opened._producer.start()
+        except BaseException:
+            await opened.close()
+            raise
+        return opened
+
+    async def append(
+        self, topic: str, key: str, value: bytes, headers: Mapping[str, str]
+    ) -> Position:
+        encoded = [(name, text.encode()) for name, text in headers.items()]
+        wire = self._cluster.wire(topic)
+        partition, offset = await self._producer.send(wire, key.encode(), value, encoded)
+        return Position(topic, partition, offset)
+
+    async def subscribe(
+        self,
+        topics: Mapping[str, int],
+        *,
+        group: str | None,
+        start: Start = Start.EARLIEST,
+        capacity: int = 1000,
+    ) -> Subscription:
+        wanted = Wanted(dict(topics), group, start, capacity)
+        subscription = KafkaSubscription(self._cluster, self._broker, wanted, self._patience)
+        await subscription.open()
+        return subscription
+
+    async def bounds(
+        self, topics: Sequence[str], *, group: str | None
+    ) -> dict[TopicPartition, Bounds]:
+        wire = [self._cluster.wire(topic) for topic in topics]
+        with translated("reading the bounds"):
+            await self._broker.ensure(wire)
+            partitions = self._broker.partitions(wire)
+            committed = {}
+            if group is not None:
+                # Before the ends: read after them it could be past them without any wipe.
+                committed = await self._broker.committed(self._cluster.wire(group), partitions)
+            starts = await self._broker.starts(partitions)
+            ends = await self._broker.ends(partitions)
+        return {
+            TopicPartition(self._cluster.plain(one.topic), one.partition): bounds_of(
+                starts[one], committed[one][0] if one in committed else None, ends[one]
+            )
+            for one in partitions
+        }
+
+    async def close(self) -> None:
+        await self._producer.close()
+        await self._broker.close()
+
+    def _plan(self, wire: str) -> TopicPlan:
+        topic = self._cluster.plain(wire)
+        partitions = self._partitions if is_shared_work(topic) else 1
+        return TopicPlan(partitions, retention_seconds(topic))
+
+
+def cluster_of(url: str) -> Cluster:
+    """What the URL says. Raises SettingsInvalid."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    servers = tuple(server for server in parts.netloc.split(",") if server)
+    protocol = options.get("security_protocol", "PLAINTEXT")
+    unknown = sorted(options.keys() - set(_OPTIONS))
+    if not servers or unknown or protocol not in _PROTOCOLS:
+        raise SettingsInvalid(
+            f"DARKROOM_JOB_LOG_URL: {url!r} should be kafka://HOST:PORT[,HOST:PORT] with, at most, "
+            f"?prefix=… and security_protocol={'|'.join(_PROTOCOLS)}"
+        )
+    return Cluster(servers, options.get("prefix", ""), protocol)

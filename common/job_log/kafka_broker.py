@@ -1,0 +1,256 @@
+"""What is asked of a Kafka cluster beside producing and consuming: topics, offsets, identity."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import TopicPartition as Partition
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.admin import CreateTopicsRequest
+from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.offset import OffsetRequest
+
+from common.errors import LogUnavailable
+
+log = structlog.get_logger()
+
+ANSWER_S = 5.0  # what one question may take, with all that has to be tried again for it
+_REQUEST_MS = 4000
+_RETRY_S = 0.1
+_DEFAULT_REPLICATION = -1  # the broker's own setting
+_EARLIEST, _LATEST = -2, -1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """How to reach a cluster, and which names in it are ours: those with the prefix."""
+
+    servers: tuple[str, ...]
+    prefix: str = ""
+    security_protocol: str = "PLAINTEXT"
+
+    def wire(self, name: str) -> str:
+        """The name of a topic or group as the cluster knows it."""
+        return self.prefix + name
+
+    def plain(self, name: str) -> str:
+        """The inverse of `wire`."""
+        return name.removeprefix(self.prefix)
+
+    def options(self) -> dict[str, Any]:
+        """What every aiokafka client takes."""
+        context = ssl.create_default_context() if self.security_protocol == "SSL" else None
+        return {
+            "bootstrap_servers": list(self.servers),
+            "security_protocol": self.security_protocol,
+            "ssl_context": context,
+            "retry_backoff_ms": 100,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """How a topic is made where it is missing."""
+
+    partitions: int
+    retention_seconds: int
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what the driver raises into LogUnavailable."""
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        reason = str(error) or type(error).__name__
+        raise LogUnavailable(f"Kafka: {doing}: {reason}") from error
+
+
+class Broker:
+    """One connection's worth of questions. Topics are named as on the wire. Raises KafkaError.
+
+    `cluster_id` changes when the cluster's data were wiped; nothing known before holds then.
+    """
+
+    def __init__(self, cluster: Cluster, plan: Callable[[str], TopicPlan]) -> None:
+        self._client = AIOKafkaClient(**cluster.options(), request_timeout_ms=_REQUEST_MS)
+        self._plan = plan
+        self._leaders: dict[str, dict[int, int]] = {}  # topic -> partition -> node
+        self._coordinators: dict[str, int] = {}  # group -> node
+        self._making = asyncio.Lock()
+        self.cluster_id: str | None = None
+
+    async def connect(self) -> None:
+        """Raises KafkaConnectionError if no server answers."""
+        await self._client.bootstrap()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
+    async def ensure(self, topics: Collection[str]) -> None:
+        """Return once these topics exist and have leaders; those missing are made."""
+        if any(topic not in self._leaders for topic in topics):
+            await self._answered(lambda: self._make(topics))
+
+    async def missing(self, topics: Collection[str]) -> set[str]:
+        """Which of these topics do not exist now; also looks whether the cluster is another."""
+        return await self._answered(lambda: self._describe(topics))
+
+    def partitions(self, topics: Collection[str]) -> list[Partition]:
+        """Every partition of topics that `ensure` has seen."""
+        return [
+            Partition(topic, number)
+            for topic in topics
+            for number in sorted(self._leaders.get(topic, ()))
+        ]
+
+    async def starts(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The offset of the oldest message kept, or of the next one."""
+        return await self._answered(lambda: self._offsets(partitions, _EARLIEST))
+
+    async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The offset that the next message will get."""
+        return await self._answered(lambda: self._offsets(partitions, _LATEST))
+
+    async def committed(
+        self, group: str, partitions: Collection[Partition]
+    ) -> dict[Partition, tuple[int, str]]:
+        """What the group committed, with its metadata, where it committed anything."""
+        return await self._answered(lambda: self._committed(group, partitions))
+
+    async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until there is an answer or the time is up, making missing topics on the way."""
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    return await ask()
+            except KafkaError as error:
+                if not error.retriable or time.monotonic() + _RETRY_S >= deadline:
+                    raise
+                if error.invalid_metadata:
+                    self._leaders.clear()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _make(self, topics: Collection[str]) -> None:
+        async with self._making:
+            absent = await self._describe(topics)
+            if absent:
+                log.info("making topics", topics=sorted(absent))
+                request = [self._new(topic) for topic in absent]
+                response = await self._send_any(CreateTopicsRequest(request, _REQUEST_MS, False))
+                for _, code, *_ in response.topic_errors:
+                    # Another process may make the same topics at this moment.
+                    if for_code(code) is not TopicAlreadyExistsError:
+                        _check(code)
+                await self._describe(topics)
+            if any(topic not in self._leaders for topic in topics):
+                raise LeaderNotAvailableError(f"no leader yet in one of {sorted(topics)}")
+
+    def _new(self, topic: str) -> tuple[object, ...]:
+        plan = self._plan(topic)
+        settings = [("retention.ms", str(plan.retention_seconds * 1000))]
+        return topic, plan.partitions, _DEFAULT_REPLICATION, [], settings
+
+    async def _describe(self, topics: Collection[str]) -> set[str]:
+        """Learn the leaders of these topics. Returns those that do not exist."""
+        response = await self._send_any(MetadataRequest(list(topics), False))
+        if response.cluster_id != self.cluster_id:
+            self.cluster_id = response.cluster_id
+            self._leaders.clear()
+            self._coordinators.clear()
+        missing = set()
+        for code, topic, _, partitions in response.topics:
+            leaders = {number: leader for _, number, leader, *_ in partitions}
+            self._leaders.pop(topic, None)
+            if for_code(code) is UnknownTopicOrPartitionError:
+                missing.add(topic)
+            elif not code and -1 not in leaders.values():
+                self._leaders[topic] = leaders
+        return missing
+
+    async def _offsets(self, partitions: Collection[Partition], when: int) -> dict[Partition, int]:
+        await self.ensure({partition.topic for partition in partitions})
+        asked: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+        for topic, number in partitions:
+            leader = self._leaders.get(topic, {}).get(number)
+            if leader is None:
+                raise UnknownTopicOrPartitionError(f"{topic} has no partition {number}")
+            asked[leader][topic].append((number, when))
+        answers = await asyncio.gather(
+            *(
+                self._client.send(node, OffsetRequest(-1, 0, list(topics.items())))
+                for node, topics in asked.items()
+            )
+        )
+        offsets = {}
+        for topic, results in (entry for answer in answers for entry in answer.topics):
+            for number, code, _, offset in results:
+                _check(code)
+                offsets[Partition(topic, number)] = offset
+        return offsets
+
+    async def _committed(
+        self, group: str, partitions: Collection[Partition]
+    ) -> dict[Partition, tuple[int, str]]:
+        node = await self._coordinator(group)
+        by_topic: dict[str, list[int]] = defaultdict(list)
+        for topic, number in partitions:
+            by_topic[topic].append(number)
+        request = OffsetFetchRequest(group, list(by_topic.items()))
+        try:
+            response = await self._client.send(node, request)
+            _check(response.error_code)
+            return dict(_commits(response.topics))
+        except KafkaError:
+            self._coordinators.pop(group, None)
+            raise
+
+    async def _coordinator(self, group: str) -> int:
+        if group not in self._coordinators:
+            found = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
+            self._coordinators[group] = found
+        return self._coordinators[group]
+
+    async def _send_any(self, request: object) -> Any:
+        node = self._client.get_random_node()
+        if node is None:
+            raise NodeNotReadyError("no broker is known")
+        return await self._client.send(node, request)
+
+
+def _commits(
+    topics: Sequence[tuple[str, Sequence[tuple[int, int, str, int]]]],
+) -> Iterator[tuple[Partition, tuple[int, str]]]:
+    for topic, results in topics:
+        for number, offset, metadata, code in results:
+            _check(code)
+            if offset >= 0:
+                yield Partition(topic, number), (offset, metadata or "")
+
+
+def _check(code: int) -> None:
+    error = for_code(code)
+    if error is not NoError:
+        raise error()
