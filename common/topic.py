@@ -8,6 +8,7 @@ So in a model's slug `/` becomes `--`, a `-` that could be taken for half of tha
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from common.job import Priority
 
@@ -23,6 +24,7 @@ _HOUR = 3600
 _MODEL = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
 
+@lru_cache(maxsize=1024)
 def slug(model: str) -> str:
     """The model's name as part of a topic or an object key. Raises ValueError if it has none."""
     if not _MODEL.fullmatch(model):

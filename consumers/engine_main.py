@@ -14,8 +14,11 @@ import threading
 import traceback
 from typing import BinaryIO
 
+from msgspec.structs import replace
+
 from common.errors import ModelUnavailable, OutOfMemory
 from common.processes import end_with_parent
+from common.text import clean
 from consumers.engine_protocol import (
     LENGTH_BYTES,
     Cancel,
@@ -32,7 +35,7 @@ from consumers.engine_protocol import (
     to_engine,
 )
 from consumers.engines import open_engine
-from consumers.engines.base import Run
+from consumers.engines.base import EngineOutput, EngineRefusal, EngineResult, Run
 
 
 class Conversation(Run):
@@ -85,6 +88,16 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     return reader, writer
 
 
+def _clean(result: EngineResult) -> EngineResult:
+    """A user's own model may make any text; what cannot be encoded must not end this process."""
+    match result:
+        case EngineOutput(text=str() as text):
+            return replace(result, text=clean(text), logs=clean(result.logs))
+        case EngineRefusal(error=error):
+            return replace(result, error=clean(error))
+    return result
+
+
 def main() -> None:
     # The end of the pipe ends it too, but not while a library holds the interpreter's lock.
     end_with_parent(int(sys.argv[1]), signal.SIGKILL)
@@ -107,7 +120,8 @@ def main() -> None:
         batch = conversation.next()
         assert isinstance(batch, RunBatch)
         try:
-            conversation.say(Results(results=engine.run(batch.batch, conversation)))
+            results = engine.run(batch.batch, conversation)
+            conversation.say(Results(results=[_clean(result) for result in results]))
         except OutOfMemory as error:
             conversation.say(Exhausted(reason=str(error)))
         conversation.forget(batch)

@@ -36,6 +36,8 @@ auto.create.topics.enable=false
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
+# Every commit of a position waits this long for others to share its write, 5 ms by default.
+group.coordinator.append.linger.ms=0
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1

@@ -35,11 +35,11 @@ async def open_job_log(url: str, *, partitions: int = 4) -> JobLog:
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
-        from common.job_log.sqlite import SqliteJobLog
+        from common.job_log.sqlite.log import SqliteJobLog
 
         return await SqliteJobLog.open(url)
     if scheme == "kafka":
-        from common.job_log.kafka import KafkaJobLog
+        from common.job_log.kafka.log import KafkaJobLog
 
         return await KafkaJobLog.open(url, partitions=partitions)
     raise SettingsInvalid(

@@ -15,8 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from common.errors import LogUnavailable
 from common.job_log import Delivery, JobLog, Start, Subscription
-from common.job_log.kafka import KafkaJobLog
-from common.job_log.kafka_reader import SESSION_MS
+from common.job_log.kafka.log import KafkaJobLog
+from common.job_log.kafka.reader import SESSION_MS
 from infra.kafka import Kafka
 from infra.ports import free_ports
 

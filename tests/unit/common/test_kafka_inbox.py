@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from common.job_log.base import Delivery, Position, TopicPartition
-from common.job_log.kafka_inbox import Inbox
-from common.job_log.kafka_offsets import PartitionOffsets
+from common.job_log.kafka.inbox import Inbox
+from common.job_log.kafka.offsets import PartitionOffsets
 
 HIGH, LOW = TopicPartition("high", 0), TopicPartition("low", 0)
 WEIGHTS = {"high": 8, "low": 1}

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.job_log.kafka_offsets import METADATA_LIMIT, PartitionOffsets, owner_of, restore
+from common.job_log.kafka.offsets import METADATA_LIMIT, PartitionOffsets, owner_of, restore
 
 OWNER = "f" * 32
 

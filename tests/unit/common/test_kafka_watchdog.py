@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.job_log.kafka_watchdog import Watchdog
+from common.job_log.kafka.watchdog import Watchdog
 
 
 def test_a_subscription_without_an_assignment_is_stuck_after_the_patience() -> None:

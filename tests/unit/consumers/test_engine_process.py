@@ -114,6 +114,16 @@ async def test_a_model_that_prints_does_not_disturb_the_pipe(
     await engine.close()
 
 
+async def test_a_text_that_cannot_be_encoded_loses_what_cannot(
+    tmp_path: Path, sample_jpeg: bytes
+) -> None:
+    engine = EngineProcess(custom(tmp_path, r"return 'a\ud800b\0c'"), max_pixels=PIXELS)
+    await engine.start()
+    (result,) = await engine.run([EngineInput(id="a", inputs={"image": sample_jpeg})], nothing)
+    assert result == EngineOutput(text="abc")
+    await engine.close()
+
+
 async def test_custom_code_sees_no_credentials(
     tmp_path: Path, sample_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from common.job_log.sqlite import SqliteJobLog
+from common.job_log.sqlite.log import SqliteJobLog
 
 
 async def hold(url: str, lease_seconds: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.job_log.doorbell import Doorbell
+from common.job_log.sqlite.doorbell import Doorbell
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def test_a_living_process_and_a_closed_one_are_not_dead(tmp_path: Path) ->
 async def test_a_killed_process_is_dead_until_it_is_buried(tmp_path: Path) -> None:
     program = (
         "import asyncio, pathlib, sys, tempfile\n"
-        "from common.job_log.doorbell import Doorbell\n"
+        "from common.job_log.sqlite.doorbell import Doorbell\n"
         "async def main():\n"
         "    tempfile.tempdir = sys.argv[2]\n"
         "    print(Doorbell(pathlib.Path(sys.argv[1])).name, flush=True)\n"

@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import LogUnavailable, SettingsInvalid
 from common.job_log import Bounds, Delivery, Subscription, TopicPartition
-from common.job_log.sqlite import LEASE_SECONDS, SqliteJobLog
+from common.job_log.sqlite.log import LEASE_SECONDS, SqliteJobLog
 
 pytestmark = pytest.mark.anyio
 

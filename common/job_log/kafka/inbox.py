@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 
 from common.job_log.base import Delivery, Position, TopicPartition
-from common.job_log.kafka_offsets import PartitionOffsets
+from common.job_log.kafka.offsets import PartitionOffsets
 from common.job_log.weights import WeightedChoice
 
 

@@ -16,10 +16,10 @@ from common.job_log.base import (
     TopicPartition,
     bounds_of,
 )
-from common.job_log.kafka_broker import Broker, Cluster, TopicPlan, translated
-from common.job_log.kafka_producer import Producer
-from common.job_log.kafka_subscription import KafkaSubscription, Wanted
-from common.job_log.kafka_watchdog import PATIENCE_S
+from common.job_log.kafka.broker import Broker, Cluster, TopicPlan, translated
+from common.job_log.kafka.producer import Producer
+from common.job_log.kafka.subscription import KafkaSubscription, Wanted
+from common.job_log.kafka.watchdog import PATIENCE_S
 from common.topic import is_shared_work, retention_seconds
 
 # Of an outage it logs an error for every request and retry. What matters of it is logged here.

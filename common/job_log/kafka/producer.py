@@ -19,7 +19,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from common.job_log.kafka_broker import Broker, Cluster, translated
+from common.job_log.kafka.broker import Broker, Cluster, translated
 
 log = structlog.get_logger()
 

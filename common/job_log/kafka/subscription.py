@@ -13,11 +13,11 @@ from aiokafka.errors import KafkaError
 
 from common.errors import LogUnavailable
 from common.job_log.base import Delivery, Start, Subscription, TopicPartition
-from common.job_log.kafka_broker import Broker, Cluster, translated
-from common.job_log.kafka_inbox import Inbox
-from common.job_log.kafka_reader import Reader
-from common.job_log.kafka_roles import Everyone, Member, Role
-from common.job_log.kafka_watchdog import Watchdog
+from common.job_log.kafka.broker import Broker, Cluster, translated
+from common.job_log.kafka.inbox import Inbox
+from common.job_log.kafka.reader import Reader
+from common.job_log.kafka.roles import Everyone, Member, Role
+from common.job_log.kafka.watchdog import Watchdog
 
 log = structlog.get_logger()
 

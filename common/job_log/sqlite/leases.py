@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from typing import NamedTuple
 
 from common.job_log.base import Bounds, Delivery, Position, Start, bounds_of
-from common.job_log.sqlite_topics import PARTITION, extent, make_topics, take
+from common.job_log.sqlite.topics import PARTITION, extent, make_topics, take
 from common.job_log.weights import WeightedChoice
 
 SCHEMA = """

@@ -13,12 +13,12 @@ from sqlite3 import Connection
 import structlog
 
 from common.errors import LogUnavailable, SettingsInvalid
-from common.job_log import sqlite_leases as leases
-from common.job_log import sqlite_topics as tables
 from common.job_log.base import Bounds, JobLog, Position, Start, Subscription, TopicPartition
-from common.job_log.doorbell import Doorbell
-from common.job_log.sqlite_file import Commit, SqliteFile
-from common.job_log.sqlite_subscription import BroadcastSubscription, SharedSubscription
+from common.job_log.sqlite import leases as leases
+from common.job_log.sqlite import topics as tables
+from common.job_log.sqlite.doorbell import Doorbell
+from common.job_log.sqlite.file import Commit, SqliteFile
+from common.job_log.sqlite.subscription import BroadcastSubscription, SharedSubscription
 from common.job_log.weights import WeightedChoice
 from common.topic import is_shared_work, retention_seconds
 

@@ -13,10 +13,10 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from common.job_log.base import Start, TopicPartition
-from common.job_log.kafka_broker import Broker, Cluster
-from common.job_log.kafka_inbox import Inbox
-from common.job_log.kafka_offsets import PartitionOffsets, owner_of, restore
-from common.job_log.kafka_reader import Reader
+from common.job_log.kafka.broker import Broker, Cluster
+from common.job_log.kafka.inbox import Inbox
+from common.job_log.kafka.offsets import PartitionOffsets, owner_of, restore
+from common.job_log.kafka.reader import Reader
 
 DRAIN_S = 1.0  # what a rebalance waits for work in hand to be finished, so that it runs only once
 COMMIT_S = 15.0

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from api.app import ERRORS
+from api.problems import CODES
+from common.errors import DarkroomError, Unavailable
+
+
+def leaves(kind: type[DarkroomError]) -> set[type[DarkroomError]]:
+    below = kind.__subclasses__()
+    return {kind} if not below else set().union(*(leaves(one) for one in below))
+
+
+def test_every_error_of_the_table_has_a_code_with_a_status() -> None:
+    assert set(ERRORS.values()) <= set(CODES)
+
+
+def test_every_dependency_that_may_be_unavailable_is_a_503() -> None:
+    assert {CODES[ERRORS[kind]][0] for kind in leaves(Unavailable)} == {503}
