@@ -1,0 +1,133 @@
+"""The two processes of the API: `python -m api serve` (HTTP) and `python -m api record`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import sys
+from enum import IntEnum
+
+import structlog
+import uvloop
+
+from common.catalogue import Catalogue, read_catalogue
+from common.errors import CatalogueInvalid, SettingsInvalid
+from common.job_log import open_job_log
+from common.object_store import open_object_store
+from common.outage import until_available
+from common.processes import stop_at_signal
+from common.settings import Settings, read_settings
+from common.telemetry import configure_logs
+
+logger = structlog.get_logger()
+
+
+class ExitCode(IntEnum):
+    """How a process ended."""
+
+    STOPPED = 0
+    FAILED = 1
+    USAGE = 2
+
+
+async def serve(catalogue: Catalogue, settings: Settings) -> ExitCode:
+    """HTTP, until SIGTERM or SIGINT."""
+    import uvicorn
+
+    from api.app import create_app
+    from api.database.database import Database
+
+    _require_loopback(settings.host)
+    database = await until_available(Database.open, settings.ledger_url)
+    log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
+    store = await until_available(open_object_store, settings.store_url)
+    app = create_app(
+        settings=settings, catalogue=catalogue, log=log, store=store, database=database
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(settings.grace_seconds) or 1,
+        )
+    )
+    stop = stop_at_signal()  # uvicorn's own handlers stand before it only while it serves
+
+    async def leave() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    leaving = asyncio.create_task(leave())
+    try:
+        await server.serve()
+    finally:
+        leaving.cancel()
+        await log.close()
+        await database.close()
+    return ExitCode.STOPPED if server.started else ExitCode.FAILED
+
+
+async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
+    """Events into the ledger, and what the log lost back into it, until SIGTERM or SIGINT."""
+    from api.database.database import Database
+    from api.recorder import Recorder
+    from api.sweeper import Sweeper
+
+    database = await until_available(Database.open, settings.ledger_url)
+    log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
+    recorder = Recorder(log=log, database=database)
+    sweeper = Sweeper(
+        log=log,
+        database=database,
+        models=[model.name for model in catalogue],
+        every_seconds=settings.sweep_seconds,
+        after_seconds=settings.sweep_after_seconds,
+    )
+    stop = stop_at_signal()
+    tasks = [asyncio.create_task(recorder.run()), asyncio.create_task(sweeper.run())]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await log.close()
+        await database.close()
+    return ExitCode.STOPPED if stop.is_set() else ExitCode.FAILED
+
+
+def _require_loopback(host: str) -> None:
+    """Without keys, whoever reaches the port may do everything."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise SettingsInvalid(
+            f"DARKROOM_HOST={host}: there are no API keys yet, so whoever reaches the port may do "
+            "everything. Set it to 127.0.0.1, and put a proxy that asks for a password in front."
+        )
+
+
+def main() -> int:
+    roles = {"serve": serve, "record": record}
+    if len(sys.argv) != 2 or sys.argv[1] not in roles:
+        print("usage: python -m api serve|record", file=sys.stderr)
+        return ExitCode.USAGE
+    try:
+        settings = read_settings()
+        configure_logs(settings.log_level)
+        return uvloop.run(roles[sys.argv[1]](read_catalogue(settings.catalogue_file), settings))
+    except (SettingsInvalid, CatalogueInvalid) as error:
+        print(f"api {sys.argv[1]}: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    except KeyboardInterrupt:  # before there was anything to finish
+        return ExitCode.STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""The HTTP application: its parts, its routes, and which error is answered with which status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from api.cancel import Canceler
+from api.database.accepting import Accepting
+from api.database.database import Database
+from api.dependencies import Parts
+from api.documentation import add_documentation
+from api.metrics import Metrics
+from api.observing import REQUEST_ID, Observing
+from api.pictures import PictureLimits
+from api.problems import Problem, problem_response
+from api.routes import describer, diffusion, files, health, models, predictions, results
+from api.submit import Submitter
+from api.uploads import UploadBudget
+from api.waiting import Waiters
+from api.workers_seen import WorkersSeen
+from common.catalogue import Catalogue
+from common.errors import (
+    BadInput,
+    DarkroomError,
+    LedgerUnavailable,
+    LogUnavailable,
+    ObjectMissing,
+    StoreUnavailable,
+    UnknownModel,
+)
+from common.job_log import JobLog
+from common.object_store import ObjectStore
+from common.settings import Settings
+
+ROUTERS = (predictions, files, models, results, diffusion, describer, health)
+
+# What our errors become; api/problems.py has the status of each code.
+ERRORS: dict[type[DarkroomError], str] = {
+    UnknownModel: "unknown_model",
+    ObjectMissing: "removed",
+    LogUnavailable: "log_unavailable",
+    StoreUnavailable: "store_unavailable",
+    LedgerUnavailable: "ledger_unavailable",
+}
+
+_CLIENT_GONE = 499  # nobody reads it; the metrics show it
+_log = structlog.get_logger()
+
+
+def create_app(
+    *,
+    settings: Settings,
+    catalogue: Catalogue,
+    log: JobLog,
+    store: ObjectStore,
+    database: Database,
+) -> FastAPI:
+    """The application. Its lifespan starts and stops what follows the log.
+
+    Log, store and database are opened and closed by the caller.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        accepting = Accepting(database)
+        app.state.parts = parts = Parts(
+            settings=settings,
+            catalogue=catalogue,
+            log=log,
+            store=store,
+            database=database,
+            submitter=Submitter(log=log, store=store, accepting=accepting),
+            canceler=Canceler(log=log, database=database),
+            waiters=Waiters(log, database),
+            workers=WorkersSeen(log),
+            uploads=UploadBudget(settings.max_upload_bytes_in_flight),
+            limits=PictureLimits.of(settings),
+            metrics=metrics,
+            started_at=time.time(),
+        )
+        parts.waiters.start()
+        parts.workers.start()
+        yield
+        await parts.waiters.close()
+        await parts.workers.close()
+        await parts.submitter.close()
+        await parts.canceler.close()
+        await accepting.close()
+
+    app = FastAPI(
+        title="Darkroom",
+        summary="A self-hosted, asynchronous pipeline for image models.",
+        version="0.1.0",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Observing, metrics=metrics)
+    for module in ROUTERS:
+        app.include_router(module.router)
+    add_documentation(app)
+    _add_error_handlers(app)
+    return app
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    for kind, handler in (
+        (Problem, _on_problem),
+        (BadInput, _on_bad_input),
+        (RequestValidationError, _on_invalid_request),
+        (HTTPException, _on_http_exception),
+        (ClientDisconnect, _on_disconnect),
+        (Exception, _on_unexpected),
+        *((error, _on_known_error) for error in ERRORS),
+    ):
+        app.add_exception_handler(kind, handler)
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    return problem_response(problem, request.scope[REQUEST_ID])
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _answer(request, error)
+
+
+async def _on_bad_input(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BadInput)
+    return _answer(request, Problem(error.code, str(error), status=422))
+
+
+async def _on_known_error(request: Request, error: Exception) -> Response:
+    code = next(code for kind, code in ERRORS.items() if isinstance(error, kind))
+    if code.endswith("_unavailable"):
+        _log.warning(code, error=str(error))
+        what = {"log": "job log", "store": "object store", "ledger": "database"}
+        dependency = what[code.partition("_")[0]]
+        detail = f"The {dependency} does not answer: try again in 5 seconds."
+    elif isinstance(error, ObjectMissing):
+        detail = "Its bytes were removed: send the image again."
+    else:
+        detail = str(error)
+    return _answer(request, Problem(code, detail))
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()[0]
+    place = ".".join(str(part) for part in wrong["loc"])
+    return _answer(request, Problem("invalid_request", f"{place}: {wrong['msg']}."))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    if error.status_code == 404:
+        problem = Problem("not_found", f"There is nothing at {path}: /docs lists every route.")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        problem = Problem(
+            "method_not_allowed",
+            f"{request.method} does not work at {path}: use {allowed}.",
+            headers=error.headers,
+        )
+    else:
+        problem = Problem("invalid_request", str(error.detail), status=error.status_code)
+    return _answer(request, problem)
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return Response(status_code=_CLIENT_GONE)
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Starlette raises the error again once this is sent, and the server logs it."""
+    request_id = request.scope[REQUEST_ID]
+    reply = _answer(
+        request,
+        Problem("internal_error", "Something broke here: the request_id finds it in the log."),
+    )
+    reply.headers["X-Request-Id"] = request_id
+    return reply

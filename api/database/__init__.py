@@ -1,0 +1,1 @@
+"""The ledger: every accepted job, in SQLite or Postgres. SQLAlchemy is known nowhere else."""

@@ -1,0 +1,74 @@
+"""The connection to the ledger: transactions on SQLite or Postgres, chosen by the URL."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.database.errors import translated
+from common.errors import SettingsInvalid
+
+CHECK_SECONDS = 2.0
+
+
+class Database(ABC):
+    """The ledger's transactions. `Database.open` chooses the dialect."""
+
+    @classmethod
+    async def open(cls, url: str) -> Database:
+        """The ledger at `url`, its tables brought up to date.
+
+        `sqlite+aiosqlite:///PATH` or `postgresql+asyncpg://…`. Several processes may open the same
+        one at once. Raises LedgerUnavailable, and SettingsInvalid for a URL that makes no sense.
+        """
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise SettingsInvalid(f"DARKROOM_DATABASE_URL: {error}") from error
+        if parsed.drivername == "sqlite+aiosqlite" and parsed.database:
+            from api.database.sqlite import SqliteDatabase
+
+            return await SqliteDatabase.connect(parsed)
+        if parsed.drivername == "postgresql+asyncpg":
+            from api.database.postgres import PostgresDatabase
+
+            return await PostgresDatabase.connect(parsed)
+        raise SettingsInvalid(
+            "DARKROOM_DATABASE_URL: it is neither sqlite+aiosqlite:///PATH nor "
+            "postgresql+asyncpg://USER@HOST/NAME"
+        )
+
+    @abstractmethod
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that only reads. Raises LedgerUnavailable, also from within."""
+
+    @abstractmethod
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that commits at the end, and rolls back on any exception.
+
+        Raises LedgerUnavailable, also from within; if the end itself raises it, the outcome
+        of the commit is unknown.
+        """
+
+    @abstractmethod
+    def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """True while no other holder of `name` is inside, in any process; False otherwise.
+
+        Never waits. A holder that dies lets go. Raises LedgerUnavailable.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of every connection."""
+
+    async def check(self) -> None:
+        """Raises LedgerUnavailable, after at most about 2 seconds, if it does not answer."""
+        with translated():
+            async with asyncio.timeout(CHECK_SECONDS), self.read() as connection:
+                await connection.execute(text("SELECT version_num FROM alembic_version"))

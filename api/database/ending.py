@@ -1,0 +1,122 @@
+"""The one place where a job ends: the first end wins, all later ones are ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.database.jobs import get
+from api.database.rows import to_json
+from api.database.tables import UNENDED, attempts, jobs
+from common.events import JobUpdate
+from common.job import TERMINAL, Job, JobState, Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a job ends. A failure and a cancellation carry a code and a sentence for the user."""
+
+    state: JobState
+    at: float  # seconds since the epoch
+    token: str | None = None  # the attempt that ended it, if one did
+    output: Output | None = None
+    error: str | None = None
+    error_code: str | None = None
+    logs: str = ""
+    predict_time: float | None = None  # seconds
+
+    def __post_init__(self) -> None:
+        if self.state not in TERMINAL:
+            raise ValueError(f"{self.state} is no end")
+
+
+_winner = (
+    select(attempts.c.started_at)
+    .where(attempts.c.job == bindparam("job"), attempts.c.token == bindparam("winner"))
+    .scalar_subquery()
+)
+_end = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), UNENDED)
+    .values(
+        sequence=jobs.c.sequence + 1,
+        token=bindparam("winner"),
+        progress=None,
+        started_at=func.coalesce(_winner, jobs.c.started_at),
+        **{
+            name: bindparam(f"end_{name}")
+            for name in (
+                "state",
+                "completed_at",
+                "predict_time",
+                "output",
+                "error",
+                "error_code",
+                "logs",
+            )
+        },
+    )
+)
+_end_and_tell = _end.returning(jobs.c.id, jobs.c.owner, jobs.c.state, jobs.c.sequence)
+_open = (
+    select(jobs.c.id, jobs.c.owner, jobs.c.sequence)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), UNENDED)
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+
+
+async def end(connection: AsyncConnection, job_id: str, end: End) -> JobUpdate | None:
+    """End the job inside the caller's transaction. None if it had ended, or does not exist."""
+    row = (await connection.execute(_end_and_tell, _columns(job_id, end))).one_or_none()
+    if row is None:
+        return None
+    return JobUpdate(job=row.id, owner=row.owner, state=end.state, sequence=row.sequence)
+
+
+async def end_each(connection: AsyncConnection, ends: Mapping[str, End]) -> dict[str, JobUpdate]:
+    """`end` for many jobs (id -> how) in two statements. Those that had ended are not in the reply.
+
+    A statement for many rows tells nothing of each, so they are locked and looked at first.
+    """
+    if len(ends) <= 1:
+        return {job: told for job in ends if (told := await end(connection, job, ends[job]))}
+    rows = (await connection.execute(_open, {"ids": list(ends)})).all()
+    if rows:
+        await connection.execute(_end, [_columns(row.id, ends[row.id]) for row in rows])
+    return {
+        row.id: JobUpdate(
+            job=row.id, owner=row.owner, state=ends[row.id].state, sequence=row.sequence + 1
+        )
+        for row in rows
+    }
+
+
+def _columns(job_id: str, end: End) -> dict[str, Any]:
+    return {
+        "job": job_id,
+        "winner": end.token,
+        "end_state": end.state.value,
+        "end_completed_at": end.at,
+        "end_predict_time": end.predict_time,
+        "end_output": None if end.output is None else to_json(end.output),
+        "end_error": end.error,
+        "end_error_code": end.error_code,
+        "end_logs": end.logs,
+    }
+
+
+async def cancel(
+    connection: AsyncConnection, job_id: str, *, code: str, error: str, at: float
+) -> tuple[Job | None, JobUpdate | None]:
+    """The job as it stands then, and what changed: nothing if it had ended before.
+
+    The caller appends a CancelJob to the topic `control`, so that the work stops too.
+    """
+    canceled = End(state=JobState.CANCELED, at=at, error=error, error_code=code)
+    changed = await end(connection, job_id, canceled)
+    return await get(connection, job_id), changed

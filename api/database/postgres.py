@@ -1,0 +1,100 @@
+"""The ledger in Postgres."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import URL, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
+
+from api.database.database import Database
+from api.database.errors import translated
+from api.database.upgrade import bring_up_to_date, is_up_to_date
+
+CONNECT_SECONDS = 2.0
+COMMAND_SECONDS = 15.0
+POOL_SECONDS = 10.0  # how long a caller waits for a connection while all are in use
+POOL_SIZE = 5
+POOL_OVERFLOW = 10
+
+
+class PostgresDatabase(Database):
+    """A pool of connections. Reads commit by themselves, which saves two trips to the server."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @classmethod
+    async def connect(cls, url: URL) -> PostgresDatabase:
+        """Use `Database.open`."""
+        engine = create_async_engine(
+            url,
+            connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_SECONDS,
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        database = cls(engine)
+        try:
+            async with database.read() as connection:
+                ready = await is_up_to_date(connection)
+            if not ready:
+                await _upgrade(url)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            async with self._reading.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[bool]:
+        async with self.write() as connection:
+            statement = text("SELECT pg_try_advisory_xact_lock(:key)")
+            mine = await connection.scalar(statement, {"key": _lock_key(name)})
+            yield bool(mine)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+async def _upgrade(url: URL) -> None:
+    """On a connection of its own: a migration of many rows, or the wait for one, may be long."""
+    engine = create_async_engine(url, connect_args={"timeout": CONNECT_SECONDS}, poolclass=NullPool)
+    with translated():
+        async with engine.begin() as connection:
+            statement = text("SELECT pg_advisory_xact_lock(:key)")
+            await connection.execute(statement, {"key": _lock_key("upgrade")})
+            await bring_up_to_date(connection)
+    await engine.dispose()
+
+
+def _lock_key(name: str) -> int:
+    """A lock's name as the signed 64 bits that Postgres takes."""
+    digest = hashlib.sha256(f"darkroom.{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _refuse_closed(
+    raw: DBAPIConnection, _entry: ConnectionPoolEntry, _fairy: PoolProxiedConnection
+) -> None:
+    """After a restart of the server its old connections are replaced, without asking it first."""
+    if raw.driver_connection.is_closed():
+        raise InvalidatePoolError("the server closed this connection")

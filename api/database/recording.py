@@ -1,0 +1,178 @@
+"""Events into the ledger: a batch of them in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.database import ending
+from api.database.attempts import Attempt, Standing
+from api.database.tables import attempts, jobs, rejected_events
+from common.events import JobEvent, JobReleased, JobStarted, JobUpdate
+from common.job import JobState
+from common.job_log import Position
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a batch came to.
+
+    `updates` holds each job that it named as it stands now, changed or not: an event may come
+    again because its update was lost on the way.
+    """
+
+    updates: list[JobUpdate] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)  # jobs on which work goes on that nobody wants
+    unknown: list[int] = field(default_factory=list)  # indices of events without a job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A message of `events` that cannot be applied. Its texts are clean."""
+
+    position: Position
+    key: str
+    value: bytes
+    reason: str
+    job: str | None  # whom it ends; None: it is only kept
+    at: float  # seconds since the epoch
+
+
+async def apply(connection: AsyncConnection, events: Sequence[JobEvent]) -> Applied:
+    """Apply the events in their order. Those that were applied before change nothing."""
+    standings = await _standings(connection, {event.job for event in events})
+    starting = (JobStarted, JobReleased)
+    asked = {event.job for event in events if isinstance(event, starting)}
+    await _add_attempts(connection, standings, asked & standings.keys())
+    applied = Applied()
+    for index, event in enumerate(events):
+        standing = standings.get(event.job)
+        if standing is None:
+            applied.unknown.append(index)
+        else:
+            standing.take(event)
+    await _write(connection, list(standings.values()))
+    ends = {job: standing.end for job, standing in standings.items() if standing.end is not None}
+    ended = await ending.end_each(connection, ends)
+    for job, standing in standings.items():
+        applied.updates.append(ended.get(job, standing.update))
+        if standing.stray_start:
+            applied.stop.append(job)
+    return applied
+
+
+async def reject(connection: AsyncConnection, rejection: Rejection) -> JobUpdate | None:
+    """Keep the message, and end its job as failed. Returns how the job stands, if there is one."""
+    await _keep(connection, rejection)
+    if rejection.job is None:
+        return None
+    end = ending.End(
+        state=JobState.FAILED,
+        at=rejection.at,
+        error_code="event_rejected",
+        error=f"What the consumer reported could not be recorded: {rejection.reason}",
+    )
+    ended = await ending.end(connection, rejection.job, end)
+    if ended is not None:
+        return ended
+    standings = await _standings(connection, {rejection.job})
+    return standings[rejection.job].update if standings else None
+
+
+_find = (
+    select(
+        jobs.c.id.label("job"),
+        jobs.c.owner,
+        jobs.c.state,
+        jobs.c.sequence,
+        jobs.c.attempt,
+        jobs.c.token,
+        jobs.c.started_at,
+        jobs.c.progress,
+    )
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+_find_attempts = select(attempts).where(attempts.c.job.in_(bindparam("ids", expanding=True)))
+_move = update(jobs).where(jobs.c.id == bindparam("id_"))
+
+
+async def _standings(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Standing]:
+    """The jobs, locked in the order of their ids, so that no two writers wait for each other."""
+    rows = (await connection.execute(_find, {"ids": list(ids)})).mappings()
+    return {row["job"]: Standing(**{**row, "state": JobState(row["state"])}) for row in rows}
+
+
+async def _add_attempts(
+    connection: AsyncConnection, standings: dict[str, Standing], ids: Collection[str]
+) -> None:
+    if not ids:
+        return
+    for row in await connection.execute(_find_attempts, {"ids": list(ids)}):
+        attempt = Attempt(row.worker, row.started_at, row.released)
+        standings[row.job].attempts[row.token] = attempt
+
+
+async def _write(connection: AsyncConnection, standings: list[Standing]) -> None:
+    touched = [
+        {
+            "job": standing.job,
+            "token": token,
+            "worker": attempt.worker,
+            "started_at": attempt.started_at,
+            "released": attempt.released,
+        }
+        for standing in standings
+        for token in standing.touched
+        for attempt in [standing.attempts[token]]
+    ]
+    if touched:
+        write = _insert(connection, attempts)
+        released = {"released": write.excluded.released}
+        keys = [attempts.c.job, attempts.c.token]
+        await connection.execute(
+            write.on_conflict_do_update(index_elements=keys, set_=released), touched
+        )
+    moved = [
+        {
+            "id_": standing.job,
+            "state": standing.state.value,
+            "sequence": standing.sequence,
+            "attempt": standing.attempt,
+            "token": standing.token,
+            "started_at": standing.started_at,
+            "progress": standing.progress,
+        }
+        for standing in standings
+        if standing.moved
+    ]
+    if moved:
+        await connection.execute(_move, moved)
+
+
+async def _keep(connection: AsyncConnection, rejection: Rejection) -> None:
+    digest = sha256(rejection.key.encode() + b"\0" + rejection.value).hexdigest()
+    row = {
+        "id": digest,
+        "log_topic": rejection.position.topic,
+        "log_partition": rejection.position.partition,
+        "log_offset": rejection.position.offset,
+        "key": rejection.key,
+        "value": rejection.value,
+        "reason": rejection.reason,
+        "rejected_at": rejection.at,
+    }
+    await connection.execute(_insert(connection, rejected_events).on_conflict_do_nothing(), row)
+
+
+def _insert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Both dialects know ON CONFLICT, each by an insert of its own."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)

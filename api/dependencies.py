@@ -1,0 +1,94 @@
+"""What the routes work with, and what they read off every request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from api.cancel import Canceler
+from api.database import jobs
+from api.database.database import Database
+from api.metrics import Metrics
+from api.pictures import PictureLimits
+from api.problems import Problem
+from api.submit import Submitter
+from api.uploads import UploadBudget
+from api.waiting import Waiters
+from api.workers_seen import WorkersSeen
+from common.catalogue import Catalogue
+from common.job import Job
+from common.job_log import JobLog
+from common.object_store import ObjectStore
+from common.settings import Settings
+
+OWNER = "local"  # of everything, until there are keys
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait(?:\s*=\s*(\d+))?(?=$|[,;\s])")
+_LONGEST_WAIT = 60  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that the routes share."""
+
+    settings: Settings
+    catalogue: Catalogue
+    log: JobLog
+    store: ObjectStore
+    database: Database
+    submitter: Submitter
+    canceler: Canceler
+    waiters: Waiters
+    workers: WorkersSeen
+    uploads: UploadBudget
+    limits: PictureLimits
+    metrics: Metrics
+    started_at: float  # seconds since the epoch
+
+    async def job(self, owner: str, job_id: str) -> Job:
+        """The owner's job. Raises Problem `unknown_prediction` for another's, too."""
+        if "\0" in job_id:
+            raise _unknown_prediction()
+        async with self.database.read() as connection:
+            job = await jobs.get(connection, job_id)
+        if job is None or job.owner != owner:
+            raise _unknown_prediction()
+        return job
+
+
+def parts_of(request: Request) -> Parts:
+    """The application's parts."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def owner_of(request: Request) -> str:  # noqa: ARG001  keys will tell owners apart
+    """Who asks."""
+    return OWNER
+
+
+def base_of(request: Request) -> str:
+    """What links begin with: the public address, or the one that the request itself used."""
+    public = parts_of(request).settings.public_url
+    if public:
+        return public.rstrip("/")
+    scope = request.scope
+    host = request.headers.get("host")
+    if host is None:
+        name, port = scope["server"]
+        host = f"{name}:{port}"
+    return f"{scope['scheme']}://{host}{scope.get('root_path', '')}"
+
+
+def wait_of(request: Request) -> float:
+    """Seconds to wait for the job's end, by `Prefer: wait[=n]`; 0 without it."""
+    found = _WAIT.search(request.headers.get("prefer", "").lower())
+    if found is None:
+        return 0.0
+    return float(min(max(int(found[1] or _LONGEST_WAIT), 1), _LONGEST_WAIT))
+
+
+def _unknown_prediction() -> Problem:
+    return Problem("unknown_prediction", "There is no such prediction: check its id.")

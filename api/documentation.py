@@ -1,0 +1,112 @@
+"""What /docs says of each operation: an example of its reply, and every error it may answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from api.problems import CODES, Problem, document
+from api.schemas import components
+
+_ASSETS = "/docs/assets"
+
+# What any operation that reads or writes may answer.
+ALWAYS = ("internal_error",)
+LEDGER = ("ledger_unavailable",)
+
+
+def described(
+    *errors: str,
+    status: int = 200,
+    reply: str | None = None,
+    example: object = None,
+    media_type: str = "application/json",
+    description: str = "Done",
+    body: Mapping[str, Any] | None = None,
+    more: Mapping[int | str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Arguments of a route: `reply` names a component, `errors` are codes of problems."""
+    success: dict[str, Any] = {"description": description}
+    if media_type:
+        content: dict[str, Any] = {"example": example}
+        if reply is not None:
+            content["schema"] = reference(reply)
+        success["content"] = {media_type: content}
+    arguments: dict[str, Any] = {
+        "status_code": status,
+        "response_class": Response,
+        "responses": {status: success, **(more or {}), **_problems(*errors, *ALWAYS)},
+    }
+    if body is not None:
+        arguments["openapi_extra"] = {"requestBody": {"required": True, "content": dict(body)}}
+    return arguments
+
+
+def reference(component: str) -> dict[str, str]:
+    """A pointer to one of api/schemas.py."""
+    return {"$ref": f"#/components/schemas/{component}"}
+
+
+def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    by_status: dict[int, dict[str, Any]] = defaultdict(dict)
+    for code in codes:
+        problem = Problem(code, CODES[code][1])
+        by_status[problem.status][code] = {"value": document(problem, "9f2c1d7a4be05836")}
+    return {
+        status: {
+            "description": ", ".join(examples),
+            "content": {
+                "application/problem+json": {
+                    "schema": reference("ProblemDocument"),
+                    "examples": examples,
+                }
+            },
+        }
+        for status, examples in sorted(by_status.items())
+    }
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Serve Swagger with assets of our own, so that it works without a network."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if not app.openapi_schema:
+            schema = generated()
+            _drop_default_errors(schema)
+            schema["components"] = {"schemas": components()}
+        return generated()
+
+    async def docs(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "").rstrip("/")
+        return get_swagger_ui_html(
+            openapi_url=f"{root}{app.openapi_url}",
+            title=app.title,
+            swagger_js_url=f"{root}{_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{_ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{_ASSETS}/favicon-32x32.png",
+        )
+
+    async def front(request: Request) -> RedirectResponse:
+        return RedirectResponse(request.scope.get("root_path", "").rstrip("/") + "/docs")
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.mount(_ASSETS, StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    app.add_route("/docs", docs, include_in_schema=False)
+    app.add_route("/", front, include_in_schema=False)
+
+
+def _drop_default_errors(schema: dict[str, Any]) -> None:
+    """FastAPI adds its own 422 wherever a path has a parameter; ours are texts and cannot fail."""
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if "application/json" in content:
+                del operation["responses"]["422"]

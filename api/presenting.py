@@ -1,0 +1,94 @@
+"""The job resource, as HTTP shows it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from api.schemas import Metrics, Prediction, PredictionUrls, Queue
+from api.workers_seen import WorkersSeen
+from common.catalogue import ModelSpec
+from common.job import Job, JobState, JsonObject
+
+
+def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
+    """`job` with absolute links under `base`."""
+    url = f"{base}/v1/predictions/{job.id}"
+    waits = job.state is JobState.STARTING
+    return Prediction(
+        id=job.id,
+        model=job.spec.model,
+        version=version_id(job.spec.model, job.version),
+        status=job.state,
+        input=_input(job),
+        output=output_of(job, base),
+        error=job.error,
+        error_code=job.error_code,
+        logs=job.logs,
+        metrics=Metrics(
+            queue_time=_between(job.created_at, job.started_at),
+            predict_time=job.predict_time,
+            total_time=_between(job.created_at, job.completed_at),
+        ),
+        created_at=iso_time(job.created_at),
+        started_at=iso_time(job.started_at) if job.started_at else None,
+        completed_at=iso_time(job.completed_at) if job.completed_at else None,
+        start_by=None,
+        priority=job.spec.priority,
+        labels=job.labels,
+        metadata=job.metadata,
+        group_id=job.group_id,
+        attempt=job.attempt,
+        queue=Queue(
+            position=None,
+            eta_seconds=None,
+            reason=seen.model(job.spec.model).reason if waits else "",
+        ),
+        access_link=access_link(job, base),
+        urls=PredictionUrls(get=url, cancel=f"{url}/cancel", stream=f"{url}/stream", web=url),
+    )
+
+
+def output_of(job: Job, base: str) -> str | list[str] | JsonObject | None:
+    """The text, or the file's URL (several: a list), or both with their names."""
+    if job.output is None:
+        return None
+    link = access_link(job, base)
+    urls = [f"{link}/{number}" for number in range(len(job.output.files))]
+    if not urls:
+        return job.output.text
+    files: str | list[str] = urls[0] if len(urls) == 1 else urls
+    return files if job.output.text is None else {"text": job.output.text, "files": files}
+
+
+def access_link(job: Job, base: str) -> str:
+    """Where the result is, for whoever has the link."""
+    return f"{base}/v1/results/{job.id}/{job.link_token}"
+
+
+@lru_cache(maxsize=1024)
+def version_id(model: str, version: str) -> str:
+    """Of all models' versions only this one has it: clients send it without the model."""
+    return hashlib.sha256(f"{model}@{version}".encode()).hexdigest()
+
+
+def version_id_of(model: ModelSpec) -> str:
+    """The id of the version that the catalogue has."""
+    return version_id(model.name, model.version)
+
+
+def iso_time(seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
+
+
+def _input(job: Job) -> JsonObject:
+    """What was asked. An image is named by its content: its key is nobody's business."""
+    images = {name: "sha256:" + key.rpartition("/")[2] for name, key in job.spec.inputs.items()}
+    return {**images, **job.spec.parameters}
+
+
+def _between(start: float, end: float | None) -> float | None:
+    return None if end is None else round(end - start, 6)

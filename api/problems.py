@@ -1,0 +1,98 @@
+"""Errors as HTTP shows them: problem documents with a stable code, whose detail names the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+
+import msgspec
+from starlette.responses import Response
+
+RETRY_AFTER_SECONDS = 5  # said with every 503
+_NONE: Mapping[str, object] = MappingProxyType({})
+
+# The stable codes: the status each has, and what a user may read beside it.
+CODES: dict[str, tuple[int, str]] = {
+    "invalid_json": (400, "The body is not JSON: unexpected end of input (byte 17)."),
+    "invalid_form": (400, "The form ends before its last boundary: send it again, whole."),
+    "not_found": (404, "There is nothing at /v1/prediction: /docs lists every route."),
+    "unknown_model": (404, "There is no model 'a/b'. Known models: darkroom/shapes."),
+    "unknown_prediction": (404, "There is no such prediction: check its id."),
+    "unknown_file": (404, "There is no such file: upload it with POST /v1/files."),
+    "unknown_result": (404, "There is no such result: copy the whole access_link."),
+    "method_not_allowed": (405, "PATCH does not work here: use GET."),
+    "removed": (410, "Its bytes were removed: send the image again."),
+    "canceled": (410, "The prediction was canceled: there is no result."),
+    "body_too_large": (413, "The body is larger than 4194304 bytes: upload images as files."),
+    "file_too_large": (413, "The image has more than 33554432 bytes: send a smaller one."),
+    "unsupported_media_type": (415, "Send application/json or multipart/form-data."),
+    "not_an_image": (415, "This is no image: send JPEG, PNG, WebP, GIF, BMP or TIFF."),
+    "invalid_request": (422, "Expected `str`, got `int` - at `$.model`."),
+    "invalid_parameter": (422, "strength=3 is not allowed: give a number from 0 to 1."),
+    "invalid_text": (422, "metadata holds a NUL character: remove it."),
+    "unknown_priority": (422, "There is no priority 'urgent': say high, normal or low."),
+    "unknown_input": (422, "There is no input 'photo': send the picture as `image`."),
+    "missing_model": (422, "Say which model: `model` is one of GET /v1/models."),
+    "ambiguous_version": (422, "Several models have the version 'main': give `model` instead."),
+    "missing_image": (422, "darkroom/shapes needs a picture: send it as `image`."),
+    "empty_file": (422, "The image has no bytes: check the path and send it again."),
+    "truncated_image": (422, "The JPEG ends too early: send the whole file."),
+    "image_too_large": (422, "The image has 65535 x 65535 pixels: at most 40000000 are allowed."),
+    "invalid_image": (422, "`image` is no data URI and no id of a file: see POST /v1/files."),
+    "data_uri_too_large": (422, "A data URI has at most 262144 bytes: upload a file instead."),
+    "image_url_not_supported": (422, "Image URLs are not fetched: send the picture itself."),
+    "metadata_too_large": (422, "metadata has 20000 bytes: at most 16384 are allowed."),
+    "failed": (422, "The prediction failed: its error says why."),
+    "internal_error": (500, "Something broke here: the request_id finds it in the log."),
+    "log_unavailable": (503, "The job log does not answer: try again in 5 seconds."),
+    "store_unavailable": (503, "The object store does not answer: try again in 5 seconds."),
+    "ledger_unavailable": (503, "The database does not answer: try again in 5 seconds."),
+    "uploads_busy": (503, "Too many uploads are under way: try again in 5 seconds."),
+    "not_ready": (503, "Not every dependency answers: see `dependencies`."),
+    "title_timeout": (504, "No title within 30 seconds: the job was canceled, try again."),
+}
+
+
+class Problem(Exception):
+    """Ends a request with a problem document. `status` is the code's own unless given."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] = _NONE,
+    ) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+        self.status = status or CODES[code][0]
+        self.headers, self.members = dict(headers or {}), members
+
+
+def document(problem: Problem, request_id: str) -> dict[str, object]:
+    """The problem as RFC 9457 has it, with our `code` and `request_id`."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": request_id,
+        **problem.members,
+    }
+
+
+def problem_response(problem: Problem, request_id: str) -> Response:
+    """The reply that a client gets."""
+    headers = problem.headers
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    return Response(
+        msgspec.json.encode(document(problem, request_id)),
+        status_code=problem.status,
+        headers=headers,
+        media_type="application/problem+json",
+    )

@@ -1,0 +1,113 @@
+"""The describer's route, over the canonical calls: an image in, its title out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.asking import decode
+from api.dependencies import Parts, owner_of, parts_of
+from api.documentation import LEDGER, described, reference
+from api.inputs import decode_base64, decode_data_uri
+from api.pictures import check_picture
+from api.problems import Problem
+from api.schemas import Title, TitleRequest
+from api.submit import Submission, new_id
+from api.uploads import read_body
+from common.job import Job, JobState
+
+router = APIRouter(tags=["Aliases"])
+
+_ENVELOPE_BYTES = 4096  # of JSON and data URI around the base64
+_LARGE = 1024 * 1024  # bytes whose decoding is noticed by other requests
+_BODY = {
+    "application/json": {
+        "schema": reference("TitleRequest"),
+        "example": {"image": "data:image/png;base64,iVBORw0KGgo="},
+    }
+}
+
+
+@router.post(
+    "/api/v1/predictions",
+    **described(
+        "invalid_json",
+        "file_too_large",
+        "not_an_image",
+        "invalid_request",
+        "invalid_image",
+        "empty_file",
+        "truncated_image",
+        "image_too_large",
+        "failed",
+        "store_unavailable",
+        "uploads_busy",
+        "title_timeout",
+        *LEDGER,
+        reply="Title",
+        example={"title": "a red circle on a white background"},
+        body=_BODY,
+    ),
+)
+async def title_image(request: Request) -> Response:
+    """Wait for the title of an image that is sent as base64."""
+    parts = parts_of(request)
+    job_id = new_id()
+    seconds = parts.settings.title_timeout
+    with parts.waiters.expect(job_id) as changed:
+        job = await _accept(request, parts, job_id)
+        job = await parts.waiters.ended(job, changed, seconds)
+    if not job.state.terminal:
+        job = await _give_up(parts, job, seconds)
+    if job.state is not JobState.SUCCEEDED or job.output is None:
+        raise Problem(job.error_code or "failed", job.error or "The prediction failed.", status=422)
+    return Response(
+        msgspec.json.encode(Title(title=job.output.text or "")), media_type="application/json"
+    )
+
+
+async def _accept(request: Request, parts: Parts, job_id: str) -> Job:
+    with parts.uploads.hold() as hold:
+        try:
+            body = await read_body(request, hold, parts.limits.bytes * 4 // 3 + _ENVELOPE_BYTES)
+            content = await _off_loop_if_large(body)
+            picture = await check_picture(content, parts.limits)
+        except Problem as problem:
+            if problem.status != 413:
+                raise
+            raise Problem("file_too_large", problem.detail, status=400) from problem
+        asked = Submission(
+            owner=owner_of(request),
+            model=parts.catalogue[parts.settings.title_model],
+            picture=picture,
+        )
+        return await parts.submitter.submit(job_id, asked)
+
+
+async def _off_loop_if_large(body: bytes) -> bytes:
+    if len(body) > _LARGE:
+        return await asyncio.to_thread(_image_of, body)
+    return _image_of(body)
+
+
+def _image_of(body: bytes) -> bytes:
+    image = decode(body, TitleRequest).image
+    return decode_data_uri(image) if image[:5].lower() == "data:" else decode_base64(image)
+
+
+async def _give_up(parts: Parts, job: Job, seconds: float) -> Job:
+    """The job, if it ended just now; else it is canceled. Raises Problem `title_timeout`."""
+    ended = await parts.canceler.cancel(
+        job.id, code="canceled", error=f"No title within {seconds:g} seconds."
+    )
+    if ended is not None and ended.state is JobState.SUCCEEDED:
+        return ended
+    raise Problem(
+        "title_timeout",
+        f"No title within {seconds:g} seconds: the job was canceled, try again. "
+        f"GET /v1/models says how the model is.",
+    )

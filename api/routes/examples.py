@@ -1,0 +1,133 @@
+"""Examples for /docs, made by the code that makes the replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from api.presenting import iso_time, version_id
+from api.schemas import (
+    FileUrls,
+    Metrics,
+    Model,
+    ModelVersion,
+    Prediction,
+    PredictionUrls,
+    Queue,
+    StoredFile,
+    WorkerView,
+)
+from common.job import JobState, Priority
+
+_BASE = "http://127.0.0.1:8000"
+_ID = "019aa5f0-2c44-7b1e-9d6f-3f0c8a51e7d2"
+_FILE_ID = "019aa5ef-97d0-7c33-8a40-61f3a2b9c0de"
+_SHA256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+_LINK = f"{_BASE}/v1/results/{_ID}/5f0c1b7e9a3d42688e7d10c4b2a96f53"
+_URL = f"{_BASE}/v1/predictions/{_ID}"
+_TIME = 1_795_255_200.0
+_VERSION = version_id("darkroom/shapes", "main")
+
+PREDICTION_REQUEST = {
+    "model": "darkroom/shapes",
+    "input": {"image": _FILE_ID, "max_new_tokens": 32},
+    "priority": "normal",
+    "labels": ["holiday"],
+    "metadata": {"album": 7},
+}
+
+_prediction = Prediction(
+    id=_ID,
+    model="darkroom/shapes",
+    version=_VERSION,
+    status=JobState.SUCCEEDED,
+    input={"image": f"sha256:{_SHA256}", "max_new_tokens": 32},
+    output="a red circle on a white background",
+    error=None,
+    error_code=None,
+    logs="",
+    metrics=Metrics(queue_time=0.012, predict_time=0.041, total_time=0.06),
+    created_at=iso_time(_TIME),
+    started_at=iso_time(_TIME + 0.012),
+    completed_at=iso_time(_TIME + 0.06),
+    start_by=None,
+    priority=Priority.NORMAL,
+    labels=("holiday",),
+    metadata={"album": 7},
+    group_id=None,
+    attempt=1,
+    queue=Queue(position=None, eta_seconds=None, reason=""),
+    access_link=_LINK,
+    urls=PredictionUrls(get=_URL, cancel=f"{_URL}/cancel", stream=f"{_URL}/stream", web=_URL),
+)
+_starting = msgspec.structs.replace(
+    _prediction,
+    status=JobState.STARTING,
+    output=None,
+    metrics=Metrics(queue_time=None, predict_time=None, total_time=None),
+    started_at=None,
+    completed_at=None,
+    attempt=0,
+    queue=Queue(position=None, eta_seconds=None, reason="waiting for a consumer"),
+)
+_canceled = msgspec.structs.replace(
+    _starting,
+    status=JobState.CANCELED,
+    error="The prediction was canceled.",
+    error_code="canceled",
+    completed_at=iso_time(_TIME + 2),
+    metrics=Metrics(queue_time=None, predict_time=None, total_time=2.0),
+    queue=Queue(position=None, eta_seconds=None, reason=""),
+)
+_file = StoredFile(
+    id=_FILE_ID,
+    name="photo.jpg",
+    content_type="image/jpeg",
+    size=204_800,
+    etag=_SHA256,
+    checksums={"sha256": _SHA256},
+    metadata={},
+    created_at=iso_time(_TIME),
+    expires_at=None,
+    urls=FileUrls(get=f"{_BASE}/v1/files/{_FILE_ID}"),
+)
+_version = ModelVersion(
+    id=_VERSION, created_at=iso_time(_TIME), cog_version="0.9.0", openapi_schema={}
+)
+_model = Model(
+    id="darkroom/shapes",
+    object="model",
+    created=int(_TIME),
+    owned_by="darkroom",
+    url=f"{_BASE}/v1/models/darkroom/shapes",
+    owner="darkroom",
+    name="shapes",
+    description="image_to_text",
+    visibility="public",
+    run_count=0,
+    task="image_to_text",
+    makes="text",
+    state="ready",
+    reason="",
+    workers=[WorkerView(id="host-4711", state="ready", device="cpu", running=0)],
+    latest_version=_version,
+)
+
+PREDICTION: Any = msgspec.to_builtins(_prediction)
+STARTING: Any = msgspec.to_builtins(_starting)
+CANCELED: Any = msgspec.to_builtins(_canceled)
+PREDICTIONS: Any = {"next": None, "previous": None, "results": [PREDICTION]}
+FILE: Any = msgspec.to_builtins(_file)
+FILES: Any = {"next": None, "previous": None, "results": [FILE]}
+VERSION: Any = msgspec.to_builtins(_version)
+VERSIONS: Any = {"next": None, "previous": None, "results": [VERSION]}
+MODEL: Any = msgspec.to_builtins(_model)
+MODELS: Any = {
+    "object": "list",
+    "data": [MODEL],
+    "next": None,
+    "previous": None,
+    "results": [MODEL],
+}
+LINK = _LINK

@@ -1,0 +1,221 @@
+"""Predictions: the job resource. Here a job's journey begins."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.asking import read_submission
+from api.database import jobs
+from api.dependencies import Parts, base_of, owner_of, parts_of, wait_of
+from api.documentation import LEDGER, described, reference
+from api.presenting import present
+from api.problems import Problem
+from api.routes import examples
+from api.schemas import PredictionPage
+from api.submit import new_id
+from common.job import Job, JobState
+
+PAGE = 100
+
+router = APIRouter(tags=["Predictions"])
+
+_CREATE_ERRORS = (
+    "invalid_json",
+    "invalid_form",
+    "unknown_model",
+    "unknown_file",
+    "removed",
+    "body_too_large",
+    "file_too_large",
+    "unsupported_media_type",
+    "not_an_image",
+    "invalid_request",
+    "invalid_parameter",
+    "invalid_text",
+    "unknown_priority",
+    "unknown_input",
+    "missing_image",
+    "empty_file",
+    "truncated_image",
+    "image_too_large",
+    "invalid_image",
+    "data_uri_too_large",
+    "image_url_not_supported",
+    "metadata_too_large",
+    "store_unavailable",
+    "ledger_unavailable",
+    "uploads_busy",
+)
+_FORM_PROPERTIES = {
+    "image": {"type": "string", "format": "binary", "description": "The picture, as a file."},
+    "model": {"type": "string", "description": "One of GET /v1/models."},
+    "prompt": {"type": "string", "description": "As any other parameter of the model."},
+    "priority": {"type": "string", "enum": ["high", "normal", "low"]},
+    "labels": {"type": "string", "description": "Words between commas, or a JSON list."},
+    "metadata": {"type": "string", "description": "A JSON object of at most 16 kB."},
+    "input": {"type": "string", "description": "Parameters as a JSON object."},
+}
+_BODY = {
+    "multipart/form-data": {"schema": {"type": "object", "properties": _FORM_PROPERTIES}},
+    "application/json": {
+        "schema": reference("PredictionRequest"),
+        "example": examples.PREDICTION_REQUEST,
+    },
+}
+_ENDED_IN_TIME = {
+    201: {
+        "description": "It ended within the time that `Prefer: wait` gave",
+        "content": {
+            "application/json": {
+                "schema": reference("Prediction"),
+                "example": examples.PREDICTION,
+            }
+        },
+    }
+}
+_CREATED = {
+    "status": 202,
+    "reply": "Prediction",
+    "example": examples.STARTING,
+    "description": "Accepted: it will end, whatever happens here",
+    "body": _BODY,
+    "more": _ENDED_IN_TIME,
+}
+
+
+@router.post(
+    "/v1/predictions",
+    **described(*_CREATE_ERRORS, "missing_model", "ambiguous_version", **_CREATED),
+)
+async def create_prediction(request: Request) -> Response:
+    """Run a model on an image. `Prefer: wait=30` answers with the result if it is there in time."""
+    return await _create(request, None)
+
+
+@router.post("/v1/models/{owner}/{name}/predictions", **described(*_CREATE_ERRORS, **_CREATED))
+async def create_model_prediction(request: Request, owner: str, name: str) -> Response:
+    """The same, with the model in the path."""
+    return await _create(request, f"{owner}/{name}")
+
+
+@router.get(
+    "/v1/predictions/{prediction_id}",
+    **described("unknown_prediction", *LEDGER, reply="Prediction", example=examples.PREDICTION),
+)
+async def get_prediction(request: Request, prediction_id: str) -> Response:
+    """One prediction, as it is now."""
+    parts = parts_of(request)
+    job = await parts.job(owner_of(request), prediction_id)
+    return _reply(request, parts, job, 200)
+
+
+@router.get(
+    "/v1/predictions",
+    **described("invalid_request", *LEDGER, reply="PredictionPage", example=examples.PREDICTIONS),
+)
+async def list_predictions(
+    request: Request,
+    status: JobState | None = None,
+    model: Annotated[str | None, Query(max_length=200)] = None,
+    label: Annotated[str | None, Query(max_length=100)] = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    cursor: Annotated[str | None, Query(description="From `next` or `previous`.")] = None,
+) -> Response:
+    """Predictions, newest first, 100 a page."""
+    parts = parts_of(request)
+    if "\0" in (model or "") + (label or ""):
+        raise Problem("invalid_request", "A filter holds a NUL character: remove it.")
+    wanted = jobs.JobFilter(
+        status=status,
+        model=model,
+        label=label,
+        created_after=_seconds(created_after),
+        created_before=_seconds(created_before),
+    )
+    async with parts.database.read() as connection:
+        page = await jobs.page(
+            connection,
+            owner=owner_of(request),
+            filter=wanted,
+            cursor=cursor_of(cursor),
+            limit=PAGE,
+        )
+    base = base_of(request)
+    body = PredictionPage(
+        next=page_url(request, base, page.next),
+        previous=page_url(request, base, page.previous),
+        results=[present(job, base, parts.workers) for job in page.jobs],
+    )
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+@router.post(
+    "/v1/predictions/{prediction_id}/cancel",
+    **described("unknown_prediction", *LEDGER, reply="Prediction", example=examples.CANCELED),
+)
+async def cancel_prediction(request: Request, prediction_id: str) -> Response:
+    """Cancel it, running or not. One that has ended stays as it is."""
+    parts = parts_of(request)
+    job = await parts.job(owner_of(request), prediction_id)
+    canceled = await parts.canceler.cancel(
+        job.id, code="canceled", error="The prediction was canceled."
+    )
+    return _reply(request, parts, canceled or job, 200)
+
+
+async def _create(request: Request, model: str | None) -> Response:
+    parts = parts_of(request)
+    job_id = new_id()
+    wait = wait_of(request)
+    with parts.waiters.expect(job_id) as changed:
+        job = await _accept(request, parts, job_id, model)
+        if wait:
+            job = await parts.waiters.ended(job, changed, wait)
+    reply = _reply(request, parts, job, 201 if job.state.terminal else 202)
+    reply.headers["Location"] = f"{base_of(request)}/v1/predictions/{job.id}"
+    return reply
+
+
+async def _accept(request: Request, parts: Parts, job_id: str, model: str | None) -> Job:
+    """Its own function, so that nothing of the upload is held while the request waits."""
+    with parts.uploads.hold() as hold:
+        asked = await read_submission(request, parts, hold, model=model)
+        return await parts.submitter.submit(job_id, asked)
+
+
+def _reply(request: Request, parts: Parts, job: Job, status: int) -> Response:
+    body = msgspec.json.encode(present(job, base_of(request), parts.workers))
+    return Response(body, status_code=status, media_type="application/json")
+
+
+def cursor_of(word: str | None) -> jobs.Cursor | None:
+    """Raises Problem for a word that no page of ours gave."""
+    try:
+        return None if word is None else jobs.Cursor.decode(word)
+    except ValueError as error:
+        raise Problem(
+            "invalid_request", f"cursor: {error}: take it from `next` or `previous`."
+        ) from error
+
+
+def page_url(request: Request, base: str, cursor: jobs.Cursor | None) -> str | None:
+    """The request's own URL, at another cursor."""
+    if cursor is None:
+        return None
+    query = {**request.query_params, "cursor": cursor.encode()}
+    return f"{base}{request.url.path}?{urlencode(query)}"
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """Seconds since the epoch; a time without a zone is UTC."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

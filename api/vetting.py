@@ -1,0 +1,40 @@
+"""What a consumer says about a job, before the ledger believes it. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from common.events import JobEvent, JobFailed, JobSucceeded
+from common.text import clean
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+def cleaned(event: JobEvent) -> JobEvent:
+    """The event with texts that the ledger can keep."""
+    if isinstance(event, JobFailed):
+        return replace(
+            event, code=clean(event.code), error=clean(event.error), logs=clean(event.logs)
+        )
+    if isinstance(event, JobSucceeded):
+        output = event.output
+        if output.text is not None:
+            output = replace(output, text=clean(output.text))
+        return replace(event, output=output, logs=clean(event.logs))
+    return event
+
+
+def refusal(event: JobEvent) -> str | None:
+    """Why the event may not be believed: its files must lie under outputs/<job>/<token>/."""
+    if not isinstance(event, JobSucceeded) or not event.output.files:
+        return None
+    if not _TOKEN.fullmatch(event.token):
+        return "the attempt's token is not a word"
+    for file in event.output.files:
+        folder, _, name = file.key.rpartition("/")
+        if folder != f"outputs/{event.job}/{event.token}" or not _NAME.fullmatch(name):
+            return f"the output {file.key!r} does not lie in the attempt's own folder"
+    return None

@@ -1,0 +1,72 @@
+"""Requests that wait for their job to end, woken by the topic `updates`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.database import jobs
+from api.database.database import Database
+from api.following import Follower
+from common import topic, wire
+from common.job import Job
+from common.job_log import Delivery, JobLog, Start
+
+
+class Waiters:
+    """One reader of `updates` for all requests that wait."""
+
+    def __init__(self, log: JobLog, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[str, asyncio.Event] = {}
+        self._follower = Follower(
+            log, topic.UPDATES, start=Start.LATEST, take=self._take, resumed=self._wake_all
+        )
+
+    def start(self) -> None:
+        """Begin to follow the topic."""
+        self._follower.start()
+
+    async def close(self) -> None:
+        """Stop following it."""
+        await self._follower.close()
+
+    @contextmanager
+    def expect(self, job_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the job may have ended. Enter before the job is committed."""
+        changed = self._waiting[job_id] = asyncio.Event()
+        try:
+            yield changed
+        finally:
+            del self._waiting[job_id]
+
+    async def ended(self, job: Job, changed: asyncio.Event, seconds: float) -> Job:
+        """The job once it has ended, or `job` itself if that takes longer than `seconds`.
+
+        Raises LedgerUnavailable.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                await asyncio.wait_for(changed.wait(), deadline - time.monotonic())
+            except TimeoutError:
+                return job
+            changed.clear()
+            async with self._database.read() as connection:
+                now = await jobs.get(connection, job.id)
+            if now is not None and now.state.terminal:
+                return now
+
+    def _take(self, delivery: Delivery) -> None:
+        changed = self._waiting.get(delivery.key)
+        if (
+            changed is not None
+            and wire.decode_update(delivery.value, delivery.headers).state.terminal
+        ):
+            changed.set()
+
+    def _wake_all(self) -> None:
+        for changed in self._waiting.values():
+            changed.set()

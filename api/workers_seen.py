@@ -1,0 +1,88 @@
+"""What the workers last said of themselves, by the topic `workers`: the state of each model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from api.following import Follower
+from common import topic, wire
+from common.events import WorkerHeartbeat, WorkerState
+from common.job_log import Delivery, JobLog, Start
+
+SILENT_SECONDS = 30.0  # three heartbeats missed: the worker is gone
+_LIVE = (WorkerState.LOADING, WorkerState.READY)
+
+
+class ModelState(StrEnum):
+    """How a model is, over all of its workers."""
+
+    READY = "ready"
+    LOADING = "loading"
+    FAILED = "failed"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeen:
+    """One model as its workers show it."""
+
+    state: ModelState
+    reason: str  # why its jobs wait, in words; empty while it is ready
+    workers: tuple[WorkerHeartbeat, ...]
+
+
+class WorkersSeen:
+    """The last heartbeat of each worker, and the last failure of each model."""
+
+    def __init__(self, log: JobLog, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._workers: dict[str, WorkerHeartbeat] = {}
+        self._failures: dict[str, WorkerHeartbeat] = {}  # model -> until a worker is ready again
+        self._follower = Follower(log, topic.WORKERS, start=Start.EARLIEST, take=self._take)
+
+    def start(self) -> None:
+        """Begin to follow the topic."""
+        self._follower.start()
+
+    async def close(self) -> None:
+        """Stop following it."""
+        await self._follower.close()
+
+    def model(self, name: str) -> ModelSeen:
+        """How the model is now."""
+        oldest = self._clock() - SILENT_SECONDS
+        workers = tuple(
+            worker
+            for worker in self._workers.values()
+            if worker.model == name and worker.at >= oldest
+        )
+        states = {worker.state for worker in workers}
+        failure = self._failures.get(name)
+        if WorkerState.READY in states:
+            return ModelSeen(ModelState.READY, "", workers)
+        if WorkerState.LOADING in states:
+            again = f"the model is loading again after: {failure.reason}" if failure else None
+            return ModelSeen(ModelState.LOADING, again or "the model is loading", workers)
+        if failure is not None:
+            return ModelSeen(ModelState.FAILED, failure.reason, workers)
+        return ModelSeen(ModelState.OFF, "waiting for a consumer", workers)
+
+    def see(self, heartbeat: WorkerHeartbeat) -> None:
+        """Remember what a worker said."""
+        if heartbeat.state is WorkerState.FAILED:
+            self._failures[heartbeat.model] = heartbeat
+        elif heartbeat.state is WorkerState.READY:
+            self._failures.pop(heartbeat.model, None)
+        if heartbeat.state in _LIVE:
+            self._workers[heartbeat.worker] = heartbeat
+        else:
+            self._workers.pop(heartbeat.worker, None)
+        oldest = self._clock() - SILENT_SECONDS
+        for silent in [worker for worker, last in self._workers.items() if last.at < oldest]:
+            del self._workers[silent]
+
+    def _take(self, delivery: Delivery) -> None:
+        self.see(wire.decode_heartbeat(delivery.value, delivery.headers))

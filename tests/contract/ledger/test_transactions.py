@@ -1,0 +1,107 @@
+"""Transactions end, however those who began them do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from sqlalchemy import text
+
+from api.database import files
+from api.database.database import Database
+from api.database.files import FileRow
+from common.errors import LedgerUnavailable
+from tests.ledger import fresh_postgres, until
+
+pytestmark = pytest.mark.anyio
+
+
+def _file(number: int) -> FileRow:
+    return FileRow(
+        id=f"{number}",
+        owner="local",
+        name="",
+        content_type="image/png",
+        size=1,
+        sha256="",
+        key="",
+        metadata={},
+        created_at=1.0,
+    )
+
+
+async def _write(database: Database, number: int) -> None:
+    async with database.write() as connection:
+        await files.add(connection, _file(number))
+        await files.get(connection, "local", f"{number}")
+
+
+async def test_a_transaction_that_is_cancelled_anywhere_blocks_nobody(database: Database) -> None:
+    chance = random.Random(3)
+    cancelled = []  # kept, as a server may keep a failed task for a while
+    for number in range(300):
+        task = asyncio.create_task(_write(database, 2 * number))
+        await asyncio.wait([task], timeout=chance.random() * 0.01)
+        task.cancel()
+        cancelled.append(task)
+        await asyncio.wait([task])
+        async with asyncio.timeout(10):
+            await _write(database, 2 * number + 1)
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(database.check() for _ in range(30)))
+
+
+async def test_what_raises_inside_is_rolled_back(database: Database) -> None:
+    async def fail() -> None:
+        async with database.write() as connection:
+            await files.add(connection, _file(1))
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        await fail()
+    async with database.read() as connection:
+        assert await files.get(connection, "local", "1") is None
+
+
+async def test_a_restarted_server_is_met_without_an_error(servers: dict[str, str]) -> None:
+    """As after a restart: every connection of the pool was closed by the server."""
+    url = await fresh_postgres(servers["DARKROOM_DATABASE_URL"])
+    database = await Database.open(url)
+    await asyncio.gather(*(database.check() for _ in range(5)))
+    other = await Database.open(url)
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with other.read() as connection:
+        await connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+
+    async def alone() -> bool:
+        async with other.read() as connection:
+            count: int | None = await connection.scalar(text(f"SELECT count(*) {others}"))
+        return count == 0
+
+    await until(alone)
+    await other.close()
+    for number in range(5):
+        await _write(database, number)
+    await database.close()
+
+
+async def test_a_connection_lost_inside_a_transaction_says_that_the_ledger_is_away(
+    servers: dict[str, str],
+) -> None:
+    database = await Database.open(await fresh_postgres(servers["DARKROOM_DATABASE_URL"]))
+
+    async def lose() -> None:
+        async with database.write() as connection:
+            await files.add(connection, _file(1))
+            pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+            async with database.read() as other:
+                await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            await files.add(connection, _file(2))
+
+    with pytest.raises(LedgerUnavailable):
+        await lose()
+    await _write(database, 3)
+    async with database.read() as connection:
+        assert await files.get(connection, "local", "1") is None
+    await database.close()
