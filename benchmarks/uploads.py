@@ -3,7 +3,7 @@
     python -m benchmarks.uploads
 
 200 kB JPEGs, 16 at once, one API process on Kafka + MinIO + Postgres: stored, row committed and
-append acknowledged, against a bare FastAPI `UploadFile`. Both in turn, block by block.
+append acknowledged, against a bare FastAPI `UploadFile`, both under load at the same time.
 """
 
 from __future__ import annotations
@@ -39,16 +39,21 @@ uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False)
 """
 
 
-async def block(client: httpx2.AsyncClient, path: str, image: bytes) -> None:
-    """So many uploads, so many at once; each must be accepted."""
+async def block(ours: httpx2.AsyncClient, bare: httpx2.AsyncClient, image: bytes) -> None:
+    """So many uploads to each, so many at once; each must be accepted.
+
+    Each worker posts to one and then to the other, so that both processes share the noise of this
+    machine and of the servers beside them.
+    """
     left = iter(range(BLOCK))
 
     async def post() -> None:
         for _ in left:
-            reply = await client.post(
-                path, data={"model": "darkroom/echo"}, files={"image": ("a.jpg", image)}
-            )
-            assert reply.status_code == 202, reply.text
+            for client, path in ((ours, "/v1/predictions"), (bare, "/")):
+                reply = await client.post(
+                    path, data={"model": "darkroom/echo"}, files={"image": ("a.jpg", image)}
+                )
+                assert reply.status_code == 202, reply.text
 
     await asyncio.gather(*(post() for _ in range(CONCURRENCY)))
 
@@ -69,8 +74,7 @@ async def compare(stack: Stack, bare_url: str, bare: psutil.Process) -> list[tup
     ):
         for number in range(BLOCKS + 1):
             before = cpu(ours), cpu(bare)
-            await block(our_client, "/v1/predictions", image)
-            await block(bare_client, "/", image)
+            await block(our_client, bare_client, image)
             used = cpu(ours) - before[0], cpu(bare) - before[1]
             if number:  # the first warms up
                 pairs.append((1e3 * used[0] / BLOCK, 1e3 * used[1] / BLOCK))

@@ -16,7 +16,7 @@ from api.database.tables import jobs
 from common.errors import LedgerUnavailable
 from common.job_log import Position
 
-EVERY_SECONDS = 0.25
+EVERY_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 
 logger = structlog.get_logger(__name__)

@@ -20,8 +20,11 @@ _PROGRESS_SECONDS = 0.25
 class Watch(StoppingCriteria):
     """Called after each token: tells the progress, and stops when the job was canceled."""
 
-    def __init__(self, id: str, run: Run, longest: int) -> None:
+    def __init__(
+        self, id: str, run: Run, longest: int, *, every_seconds: float = _PROGRESS_SECONDS
+    ) -> None:
         self._id, self._run, self._longest = id, run, longest
+        self._every_seconds = every_seconds
         self._told = time.monotonic()
         self.canceled = False
         self.start = -1  # how many tokens of the sequence were given to the model
@@ -32,7 +35,7 @@ class Watch(StoppingCriteria):
             self.start = input_ids.shape[1] - 1
         self.canceled = self.canceled or self._run.canceled(self._id)
         now = time.monotonic()
-        if now - self._told >= _PROGRESS_SECONDS:
+        if now - self._told >= self._every_seconds:
             self._run.progress(self._id, (input_ids.shape[1] - self.start) / self._longest)
             self._told = now
         return torch.full((len(input_ids),), self.canceled, device=input_ids.device)

@@ -164,12 +164,11 @@ def test_custom_models_give_texts_and_images(stack: Stack) -> None:
     assert Image.open(io.BytesIO(drawn.content)).size == (64, 48)
 
 
-def test_a_truncated_picture_that_only_decoding_shows_fails_as_bad_input(stack: Stack) -> None:
-    buffer = io.BytesIO()
-    Image.effect_noise((300, 300), 90).convert("RGB").save(buffer, "JPEG")
-    whole = buffer.getvalue()
-    half = whole[: len(whole) // 2] + b"\xff\xd9"
-    ended = stack.ended(stack.submit(half, "darkroom/shapes")["id"])
+def test_damage_that_only_decoding_shows_fails_the_job_at_its_first_attempt(stack: Stack) -> None:
+    whole = png(Image.effect_noise((300, 300), 90).convert("RGB"))
+    middle = len(whole) // 2
+    damaged = whole[:middle] + bytes(2000) + whole[middle + 2000 :]
+    ended = stack.ended(stack.submit(damaged, "darkroom/shapes")["id"])
     assert (ended["status"], ended["error_code"], ended["attempt"]) == ("failed", "bad_input", 1)
     assert ended["error"]
 
