@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
-from transformers import (
-    GenerationConfig,
-    GitConfig,
-    GitForCausalLM,
-    GitProcessor,
-    PreTrainedTokenizerFast,
-)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from .draw import BACKGROUNDS, COLOURS, SHAPES
+
+hf: Any = transformers  # most of its constructors carry no types
 
 SIDE, PATCH, WIDTH = 64, 8, 128  # px, px, features a token
 GRID = SIDE // PATCH
@@ -34,14 +32,14 @@ def vocabulary() -> dict[str, int]:
     return {word: index for index, word in enumerate((*SPECIAL, *words))}
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> Any:
     """A word-level tokenizer that puts [BOS] and [EOS] around a caption."""
     words = Tokenizer(WordLevel(vocabulary(), unk_token="[UNK]"))
     words.pre_tokenizer = WhitespaceSplit()
     words.post_processor = TemplateProcessing(
         single="[BOS] $A [EOS]", special_tokens=[("[BOS]", BOS), ("[EOS]", EOS)]
     )
-    return PreTrainedTokenizerFast(
+    return hf.PreTrainedTokenizerFast(
         tokenizer_object=words,
         pad_token="[PAD]",
         unk_token="[UNK]",
@@ -52,21 +50,22 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def processor() -> GitProcessor:
+def processor() -> Any:
     """The processor: any RGB image to (3, 64, 64) in [-1, 1], resized without cropping."""
     images = CLIPImageProcessorPil(
         size={"height": SIDE, "width": SIDE},
         resample=RESAMPLE,
         do_center_crop=False,
+        crop_size={"height": SIDE, "width": SIDE},  # unused; the default says 224
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
-    return GitProcessor(images, tokenizer())
+    return hf.GitProcessor(images, tokenizer())
 
 
-def model() -> GitForCausalLM:
+def model() -> Any:
     """The captioner, not trained: some 1.4 M float32 parameters."""
-    config = GitConfig(
+    config = hf.GitConfig(
         vision_config={
             "hidden_size": WIDTH,
             "intermediate_size": 4 * WIDTH,
@@ -87,8 +86,8 @@ def model() -> GitForCausalLM:
         bos_token_id=BOS,
         eos_token_id=EOS,
     )
-    captioner = GitForCausalLM(config)
-    captioner.generation_config = GenerationConfig(
+    captioner = hf.GitForCausalLM(config)
+    captioner.generation_config = hf.GenerationConfig(
         max_new_tokens=20, do_sample=False, pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS
     )
     return captioner

@@ -33,10 +33,10 @@ def inside(kind: str, x: Grid, y: Grid, ratio: float) -> NDArray[np.bool_]:
     `ratio` is a star's inner over outer radius, and a triangle's height over its width.
     """
     if kind == "circle":
-        return x * x + y * y <= 1.0
+        return np.less_equal(x * x + y * y, 1.0)
     if kind == "square":
-        return np.maximum(np.abs(x), np.abs(y)) <= 1.0
-    if kind == "triangle":  # its centre is the centroid: two thirds of the height above it
+        return np.less_equal(np.maximum(np.abs(x), np.abs(y)), 1.0)
+    if kind == "triangle":  # its centre is the centroid, 2/3 of the height below the tip
         height = 2 * ratio
         down = (y + height * 2 / 3) / height  # 0 at the tip, 1 at the base
         return (down <= 1.0) & (np.abs(x) <= down)
@@ -45,18 +45,26 @@ def inside(kind: str, x: Grid, y: Grid, ratio: float) -> NDArray[np.bool_]:
     radius = np.hypot(x, y)
     along, across = radius * np.cos(angle), radius * np.sin(angle)
     notch_x, notch_y = ratio * np.cos(np.pi / 5), ratio * np.sin(np.pi / 5)
-    return across * (1 - notch_x) <= notch_y * (1 - along)
+    wedge: NDArray[np.bool_] = across * (1 - notch_x) <= notch_y * (1 - along)
+    return wedge
 
 
-def coverage(size: tuple[int, int], centre: tuple[float, float], half: float, kind: str,
-             ratio: float, samples: int) -> Grid:
+def coverage(
+    size: tuple[int, int],
+    centre: tuple[float, float],
+    half: float,
+    kind: str,
+    ratio: float,
+    samples: int,
+) -> Grid:
     """(height, width), the share of each pixel in the shape, from samples x samples points."""
     width, height = size
     columns = (np.arange(width * samples) + 0.5) / samples
     rows = (np.arange(height * samples) + 0.5) / samples
     x, y = np.meshgrid((columns - centre[0]) / half, (rows - centre[1]) / half)
-    mask = inside(kind, x, y, ratio).astype(np.float64)
-    return mask.reshape(height, samples, width, samples).mean(axis=(1, 3))
+    mask = inside(kind, x, y, ratio).reshape(height, samples, width, samples)
+    share: Grid = mask.mean(axis=(1, 3), dtype=np.float64)
+    return share
 
 
 def _ink(rng: np.random.Generator, name: str) -> Grid:
@@ -66,24 +74,25 @@ def _ink(rng: np.random.Generator, name: str) -> Grid:
     return np.clip(base + rng.uniform(-8, 8, 3), 0, 255)
 
 
-def _fits(size: tuple[int, int], centre: tuple[float, float], half: float) -> bool:
-    """Whether a shape lies on the canvas: a square of 1.16 half widths about its centre does."""
-    room = 1.16 * half
-    return all(room <= at <= side - room for at, side in zip(centre, size, strict=True))
+def _centres(
+    rng: np.random.Generator, size: tuple[int, int], reaches: list[float], stacked: bool
+) -> list[tuple[float, float]] | None:
+    """Centres of the shape named first and of the other, or None where the try fails.
 
-
-def _centres(rng: np.random.Generator, size: tuple[int, int], halves: list[float],
-             stacked: bool) -> list[tuple[float, float]] | None:
-    """Centres of the shape named first and of the other, or None where the try fails."""
-    first = (float(rng.uniform(0, size[0])), float(rng.uniform(0, size[1])))
-    if len(halves) == 1:
-        return [first] if _fits(size, first, halves[0]) else None
-    lead = float(rng.uniform(1.2, 2.2)) * sum(halves)  # 1.2: a triangle reaches 1.16 from its centre
-    aside = float(rng.uniform(-1, 1)) * lead / 1.5
-    dx, dy = (aside, lead) if stacked else (lead, aside)
-    second = (first[0] + dx, first[1] + dy)
-    fine = _fits(size, first, halves[0]) and _fits(size, second, halves[1])
-    return [first, second] if fine else None
+    No point of a shape is farther from its centre than its reach, along either axis.
+    """
+    centres = [(float(rng.uniform(0, size[0])), float(rng.uniform(0, size[1])))]
+    if len(reaches) == 2:
+        lead = float(rng.uniform(1.02, 1.8)) * sum(reaches)
+        aside = float(rng.uniform(-1, 1)) * lead / 1.5
+        dx, dy = (aside, lead) if stacked else (lead, aside)
+        centres.append((centres[0][0] + dx, centres[0][1] + dy))
+    whole = all(
+        reach <= at <= side - reach
+        for centre, reach in zip(centres, reaches, strict=True)
+        for at, side in zip(centre, size, strict=True)
+    )
+    return centres if whole else None
 
 
 def _canvas(rng: np.random.Generator) -> tuple[int, int]:
@@ -94,13 +103,19 @@ def _canvas(rng: np.random.Generator) -> tuple[int, int]:
     return round(wide * unit), round(high * unit)
 
 
-def _arrange(rng: np.random.Generator, size: tuple[int, int], count: int,
-             stacked: bool) -> tuple[list[float], list[tuple[float, float]]]:
-    """Half widths and centres of `count` shapes, px."""
-    low, high = (0.18, 0.40) if count == 2 else (0.20, 0.60)
+def _arrange(
+    rng: np.random.Generator, size: tuple[int, int], kinds: list[str], stacked: bool
+) -> tuple[list[float], list[tuple[float, float]]]:
+    """Half widths and centres of the shapes, px."""
+    low, high = (0.18, 0.40) if len(kinds) == 2 else (0.20, 0.60)
     while True:
-        halves = [float(rng.uniform(low, high)) * min(size) / 2 for _ in range(count)]
-        centres = _centres(rng, size, halves, stacked)
+        halves = [float(rng.uniform(low, high)) * min(size) / 2 for _ in kinds]
+        # A triangle as high as wide has its tip 4 / 3 half widths above its centroid.
+        reaches = [
+            half * (4 / 3 if kind == "triangle" else 1.0)
+            for half, kind in zip(halves, kinds, strict=True)
+        ]
+        centres = _centres(rng, size, reaches, stacked)
         if centres:
             return halves, centres
 
@@ -109,21 +124,22 @@ def draw(seed: int) -> tuple[Image.Image, str]:
     """The RGB image of `seed`, as read back from its PNG or JPEG, and its caption."""
     rng = np.random.default_rng(seed)
     size, count, stacked = _canvas(rng), int(rng.integers(1, 3)), bool(rng.integers(2))
-    halves, centres = _arrange(rng, size, count, stacked)
+    kinds = [str(kind) for kind in rng.choice(KINDS, count)]
+    colours = [str(colour) for colour in rng.permutation(list(PALETTE))[:count]]
+    halves, centres = _arrange(rng, size, kinds, stacked)
     ground = str(rng.choice(["white", "gray"]))
     level = rng.uniform(250, 255) if ground == "white" else rng.uniform(128, 211)
     canvas = np.full((size[1], size[0], 3), level)
     samples = int(rng.choice([1, 3]))
-    names = []
-    for half, centre, colour in zip(
-        halves, centres, rng.permutation(list(PALETTE))[:count], strict=True
-    ):
-        kind = str(rng.choice(KINDS))
-        low, high = (0.38, 0.5) if kind == "star" else (0.866, 1.0)
-        share = coverage(size, centre, half, kind, float(rng.uniform(low, high)), samples)
-        canvas += share[..., None] * (_ink(rng, str(colour)) - canvas)
-        names.append(f"{'an' if str(colour)[0] == 'o' else 'a'} {colour} {kind}")
-    caption = f"{(' above ' if stacked else ' left of ').join(names)} on a {ground} background"
+    for half, centre, kind, colour in zip(halves, centres, kinds, colours, strict=True):
+        ratio = float(rng.uniform(0.38, 0.5) if kind == "star" else rng.uniform(0.866, 1.0))
+        share = coverage(size, centre, half, kind, ratio, samples)
+        canvas += share[..., None] * (_ink(rng, colour) - canvas)
+    named = [
+        f"{'an' if colour[0] == 'o' else 'a'} {colour} {kind}"
+        for colour, kind in zip(colours, kinds, strict=True)
+    ]
+    caption = f"{(' above ' if stacked else ' left of ').join(named)} on a {ground} background"
     return _stored(rng, Image.fromarray(np.rint(canvas).astype(np.uint8))), caption
 
 

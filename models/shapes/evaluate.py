@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from . import draw, draw_independent
 
@@ -26,8 +28,9 @@ Drawn = tuple[Image.Image, str]
 
 def captioner(path: Path) -> Callable[[list[Image.Image]], list[str]]:
     """A function from RGB images to captions."""
-    processor = AutoProcessor.from_pretrained(path)
-    model = AutoModelForImageTextToText.from_pretrained(path).eval()
+    hf: Any = transformers  # its from_pretrained carries no types
+    processor = hf.AutoProcessor.from_pretrained(path)
+    model = hf.AutoModelForImageTextToText.from_pretrained(path)
 
     def captions(images: list[Image.Image]) -> list[str]:
         pixels = processor(images=images, return_tensors="pt").pixel_values
@@ -50,16 +53,15 @@ def pictures(renderer: str, count: int, seed: int) -> Iterator[Drawn]:
 
 def main() -> None:
     """Read the command line, and print every wrong caption and the count of right ones."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Counts the pictures captioned exactly right.")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--renderer", choices=("draw", "independent"), default="draw")
     given = parser.parse_args()
     caption, right, began = captioner(given.weights), 0, time.monotonic()
-    drawn = list(pictures(given.renderer, min(AT_ONCE, given.pictures), given.seed))
     source = pictures(given.renderer, given.pictures, given.seed)
-    while drawn := [pair for pair, _ in zip(source, range(AT_ONCE), strict=False)]:
+    while drawn := list(islice(source, AT_ONCE)):
         for said, (_, wanted) in zip(caption([i for i, _ in drawn]), drawn, strict=True):
             right += said == wanted
             if said != wanted:

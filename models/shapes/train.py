@@ -5,7 +5,8 @@
 The caption's loss alone learns the words and stays at chance on order and relation. So the vision
 part is trained first, by two linear heads over its patch tokens that are thrown away afterwards:
 what covers the patch, and the part that it plays in the caption. Then captions and both heads
-together. DIR/checkpoint.pt is written every 500 steps, and the same command goes on from it.
+together, and at last on pictures that go a little beyond the stated limits as well.
+DIR/checkpoint.pt is written every 500 steps, and the same command goes on from it.
 """
 
 from __future__ import annotations
@@ -14,51 +15,61 @@ import argparse
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
-from transformers import GitForCausalLM
 
 from . import build
-from .draw import COVERS, ROLES, caption_of, draw, draw_picture, patch_labels
+from .draw import COVERS, ROLES, STATED, WIDER, caption_of, draw, draw_picture, patch_labels
 
 BATCH = 64
 EVERY = 500  # steps between checkpoints
 WARM_UP = 200  # steps, in each phase
-VISION_RATE, CAPTION_RATE = 2e-3, 1e-3
+RATES = (2e-3, 1e-3, 1e-3)  # at each phase's top: vision, captions, beyond the limits
 HELD_OUT = 500  # pictures looked at with each checkpoint
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+Lengths = tuple[int, int, int]  # steps in each phase
+
+
+def phase_at(step: int, lengths: Lengths) -> tuple[int, int]:
+    """The phase that `step` falls in, and how many of that phase's steps come before it."""
+    phase = 0
+    while phase < len(lengths) - 1 and step >= lengths[phase]:
+        step -= lengths[phase]
+        phase += 1
+    return phase, step
 
 
 def shrink(image: Image.Image) -> Tensor:
     """(64, 64, 3) uint8, resized as the processor resizes."""
-    small = image.resize((build.SIDE, build.SIDE), Image.Resampling(build.RESAMPLE))
-    return torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(
-        build.SIDE, build.SIDE, 3
-    )
+    side = build.SIDE
+    small = image.resize((side, side), Image.Resampling(build.RESAMPLE))
+    return torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(side, side, 3)
 
 
 class Pictures(Dataset[Batch]):
     """Batch number `step`: levels (64, 64, 64, 3), words (64, 14), cover and role (64, 64)."""
 
-    def __init__(self, seed: int, steps: int) -> None:
-        self.seed, self.steps = seed, steps
+    def __init__(self, seed: int, lengths: Lengths) -> None:
+        self.seed, self.lengths = seed, lengths
         self.words = build.vocabulary()
 
     def __len__(self) -> int:
-        return self.steps
+        return sum(self.lengths)
 
     def __getitem__(self, step: int) -> Batch:
         levels, words, covers, roles = [], [], [], []
+        limits = WIDER if phase_at(step, self.lengths)[0] == 2 else STATED
         for row in range(BATCH):
             # Large canvases cost the most to draw and look the same at 64 px: a fifth suffices.
-            image, picture = draw_picture(
-                f"train {self.seed} {step} {row}", 1024 if row % 5 == 0 else 400
-            )
+            largest = 1024 if row % 5 == 0 else 400
+            image, picture = draw_picture(f"train {self.seed} {step} {row}", largest, limits)
             cover, role = patch_labels(picture, build.GRID, build.PATCH)
             ids = [build.BOS, *(self.words[w] for w in caption_of(picture).split()), build.EOS]
             levels.append(shrink(image))
@@ -73,21 +84,22 @@ class Trainee(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.captioner: GitForCausalLM = build.model()
+        self.captioner = build.model()
         self.cover = nn.Linear(build.WIDTH, COVERS)
         self.role = nn.Linear(build.WIDTH, ROLES)
         self.tokens = torch.empty(0)  # (n, 65, 128), the vision part's last output
         self.captioner.git.image_encoder.register_forward_hook(self._keep)
 
-    def _keep(self, _module: nn.Module, _inputs: object, output: object) -> None:
-        self.tokens = output.last_hidden_state  # type: ignore[attr-defined]
+    def _keep(self, _module: nn.Module, _inputs: object, output: Any) -> None:
+        self.tokens = output.last_hidden_state
 
-    def patch_loss(self, cover: Tensor, role: Tensor) -> tuple[Tensor, Tensor]:
+    def _patch_losses(self, cover: Tensor, role: Tensor) -> list[Tensor]:
         """Both heads' loss over the tokens kept last."""
         patches = self.tokens[:, 1:]
-        covers = cross_entropy(self.cover(patches).flatten(0, 1), cover.flatten())
-        roles = cross_entropy(self.role(patches).flatten(0, 1), role.flatten())
-        return covers, roles
+        return [
+            cross_entropy(self.cover(patches).flatten(0, 1), cover.flatten()),
+            cross_entropy(self.role(patches).flatten(0, 1), role.flatten()),
+        ]
 
     def losses(self, batch: Batch, captions: bool) -> list[Tensor]:
         """Cover, role and, where asked for, caption loss."""
@@ -95,18 +107,17 @@ class Trainee(nn.Module):
         pixels = build.to_pixel_values(levels)
         if not captions:
             self.captioner.git.image_encoder(pixels)
-            return [*self.patch_loss(cover, role)]
+            return self._patch_losses(cover, role)
         logits = self.captioner(input_ids=words, pixel_values=pixels, use_cache=False).logits
         guesses = logits[:, build.IMAGE_TOKENS : -1].flatten(0, 1)
         spoken = cross_entropy(guesses, words[:, 1:].flatten(), ignore_index=build.PAD)
-        return [*self.patch_loss(cover, role), spoken]
+        return [*self._patch_losses(cover, role), spoken]
 
 
-def rate_at(step: int, vision_steps: int, caption_steps: int) -> float:
+def rate_at(step: int, lengths: Lengths) -> float:
     """Learning rate: in each phase a linear warm-up, then a cosine to 1 % of the top."""
-    top, length = VISION_RATE, vision_steps
-    if step >= vision_steps:
-        top, length, step = CAPTION_RATE, caption_steps, step - vision_steps
+    phase, step = phase_at(step, lengths)
+    top, length = RATES[phase], lengths[phase]
     if step < WARM_UP:
         return top * (step + 1) / WARM_UP
     share = (step - WARM_UP) / max(1, length - WARM_UP)
@@ -114,7 +125,7 @@ def rate_at(step: int, vision_steps: int, caption_steps: int) -> float:
 
 
 @torch.no_grad()
-def held_out(captioner: GitForCausalLM, seed: int) -> float:
+def held_out(captioner: Any, seed: int) -> float:
     """Share of HELD_OUT pictures, none of them trained on, whose caption is exactly right."""
     captioner.eval()
     words, right = build.tokenizer(), 0
@@ -128,17 +139,56 @@ def held_out(captioner: GitForCausalLM, seed: int) -> float:
     return right / HELD_OUT
 
 
-def optimiser_of(trainee: Trainee) -> torch.optim.AdamW:
+def _optimiser_of(trainee: Trainee) -> torch.optim.AdamW:
     """AdamW that decays matrices only."""
-    named = list(trainee.parameters())
+    every = list(trainee.parameters())
     groups = [
-        {"params": [p for p in named if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for p in named if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in every if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for p in every if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
-def save(captioner: GitForCausalLM, out: Path) -> None:
+@dataclass
+class Progress:
+    """What a checkpoint holds: `step` steps done in `seconds` of wall time."""
+
+    trainee: Trainee
+    optimiser: torch.optim.AdamW
+    step: int = 0
+    seconds: float = 0.0
+
+    def store(self, path: Path) -> None:
+        """Write all of it to `path`."""
+        kept = {
+            "trainee": self.trainee.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(kept, path)
+
+    def resume(self, path: Path) -> None:
+        """Take over what `store` wrote."""
+        kept = torch.load(path)
+        self.trainee.load_state_dict(kept["trainee"])
+        self.optimiser.load_state_dict(kept["optimiser"])
+        self.step, self.seconds = kept["step"], kept["seconds"]
+
+
+def _learn(now: Progress, batch: Batch, captions: bool, rate: float) -> list[float]:
+    """One step of the optimiser; the losses before it."""
+    losses = now.trainee.losses(batch, captions)
+    for group in now.optimiser.param_groups:
+        group["lr"] = rate
+    now.optimiser.zero_grad()
+    torch.autograd.backward(torch.stack(losses).sum())
+    nn.utils.clip_grad_norm_(now.trainee.parameters(), 1.0)
+    now.optimiser.step()
+    return [loss.item() for loss in losses]
+
+
+def save(captioner: Any, out: Path) -> None:
     """Write the model in float16 with all that it loads by; it loads back as float32."""
     captioner.to(torch.float16).save_pretrained(out)
     build.processor().save_pretrained(out)
@@ -149,56 +199,46 @@ def save(captioner: GitForCausalLM, out: Path) -> None:
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def train(out: Path, seed: int, vision_steps: int, caption_steps: int) -> None:
-    """Train for both phases, from `out`/checkpoint.pt where there is one."""
+def train(out: Path, seed: int, lengths: Lengths) -> None:
+    """Train for every phase, from `out`/checkpoint.pt where there is one, and save."""
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    trainee, done, spent = Trainee(), 0, 0.0
-    optimiser = optimiser_of(trainee)
-    checkpoint = out / "checkpoint.pt"
+    checkpoint, total = out / "checkpoint.pt", sum(lengths)
+    trainee = Trainee()
+    now = Progress(trainee, _optimiser_of(trainee))
     if checkpoint.exists():
-        kept = torch.load(checkpoint)
-        trainee.load_state_dict(kept["trainee"])
-        optimiser.load_state_dict(kept["optimiser"])
-        done, spent = kept["step"], kept["seconds"]
-    total = vision_steps + caption_steps
-    data = Pictures(seed, total)
-    loader = DataLoader(data, batch_size=None, sampler=range(done, total), num_workers=1,
-                        prefetch_factor=8)
-    began = time.monotonic() - spent
-    for step, batch in enumerate(loader, done):
-        captions = step >= vision_steps
-        losses = trainee.losses(batch, captions)
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, vision_steps, caption_steps)
-        optimiser.zero_grad()
-        torch.stack(losses).sum().backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        optimiser.step()
-        if (step + 1) % 50 == 0:
-            shown = " ".join(f"{loss.item():.4f}" for loss in losses)
-            print(f"step {step + 1} loss {shown} at {time.monotonic() - began:.0f} s", flush=True)
-        if (step + 1) % EVERY == 0 or step + 1 == total:
-            seconds = time.monotonic() - began
-            torch.save({"trainee": trainee.state_dict(), "optimiser": optimiser.state_dict(),
-                        "step": step + 1, "seconds": seconds}, checkpoint)
+        now.resume(checkpoint)
+    left, began = range(now.step, total), time.monotonic() - now.seconds
+    # One worker draws faster than one core trains; a batch depends on its number alone.
+    batches = DataLoader(
+        Pictures(seed, lengths), batch_size=None, sampler=left, num_workers=1, prefetch_factor=8
+    )
+    for step, batch in zip(left, batches, strict=True):
+        captions = phase_at(step, lengths)[0] > 0
+        losses = _learn(now, batch, captions, rate_at(step, lengths))
+        now.step, now.seconds = step + 1, time.monotonic() - began
+        if now.step % 50 == 0:
+            shown = " ".join(f"{loss:.4f}" for loss in losses)
+            print(f"step {now.step} loss {shown} at {now.seconds:.0f} s", flush=True)
+        if now.step % EVERY == 0 or now.step == total:
+            now.store(checkpoint)
             if captions:
                 share = held_out(trainee.captioner, seed)
-                print(f"step {step + 1} held out {share:.4f} exactly right", flush=True)
+                print(f"step {now.step} held out {share:.4f} exactly right", flush=True)
     save(trainee.captioner, out)
 
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Trains the captioner darkroom/shapes.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--vision-steps", type=int, default=6000)
-    parser.add_argument("--caption-steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, nargs=3, default=(6000, 3000, 4000))
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    train(given.out, given.seed, given.vision_steps, given.caption_steps)
+    vision, captions, beyond = given.steps
+    train(given.out, given.seed, (vision, captions, beyond))
 
 
 if __name__ == "__main__":
