@@ -11,13 +11,15 @@ from typing import TypeVar
 import structlog
 
 from api.appending import Message, append_all
+from api.database import ending
+from api.database.attempts import end_of
 from api.database.database import Database
 from api.database.errors import DataError
 from api.database.recording import Applied, Rejection, apply, reject
 from api.vetting import cleaned, refusal
 from common import wire
 from common.errors import WireInvalid
-from common.events import CancelJob, JobEvent
+from common.events import CancelJob, JobEvent, JobUpdate
 from common.job_log import Delivery, JobLog, Subscription
 from common.outage import until_available
 from common.text import clean
@@ -122,6 +124,8 @@ class Recorder:
     async def _commit(self, readings: Sequence[_Reading]) -> Applied:
         sound = [reading for reading in readings if reading.event is not None]
         refused = [reading for reading in readings if reading.event is None]
+        if len(readings) == 1 and (ended := await self._end_at_once(readings[0])):
+            return Applied([ended])
         async with self._database.write() as connection:
             applied = await apply(connection, [r.event for r in sound if r.event is not None])
             for index in applied.unknown:
@@ -134,6 +138,17 @@ class Recorder:
                     applied.updates.append(update)
                     applied.stop.append(update.job)
         return applied
+
+    async def _end_at_once(self, reading: _Reading) -> JobUpdate | None:
+        """A job's end alone needs one statement, and somebody waits for it.
+
+        None if it is no end, or not the first: a transaction then finds out how the job stands.
+        """
+        event = reading.event
+        if event is None or (end := end_of(event)) is None:
+            return None
+        async with self._database.statement() as connection:
+            return await ending.end(connection, event.job, end)
 
 
 async def _acknowledge(announced: asyncio.Queue[_Recorded], subscription: Subscription) -> None:

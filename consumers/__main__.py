@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from enum import IntEnum
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from common.catalogue import ModelSpec, read_catalogue
 from common.errors import CatalogueInvalid, ModelUnavailable, SettingsInvalid, UnknownModel
@@ -71,7 +71,7 @@ def main() -> int:
         settings = read_settings()
         configure_logs(settings.log_level)
         model = read_catalogue(settings.catalogue_file)[sys.argv[1]]
-        asyncio.run(consume(model, settings))
+        uvloop.run(consume(model, settings))
     except (SettingsInvalid, CatalogueInvalid, UnknownModel) as error:
         print(f"consumer: {error}", file=sys.stderr)
         return ExitCode.USAGE

@@ -63,7 +63,7 @@ class Standing:
         elif isinstance(event, JobProgress):
             self._progress(event)
         else:
-            self.end = _end_of(event)
+            self.end = end_of(event)
 
     def _take_after_end(self, event: JobEvent) -> None:
         """Late starts are told to stop; the start of the winner, come again, is none of them."""
@@ -115,7 +115,8 @@ class Standing:
         self.moved = True
 
 
-def _end_of(event: JobSucceeded | JobFailed | JobCanceled) -> End:
+def end_of(event: JobEvent) -> End | None:
+    """How the event ends its job; None if it does not."""
     if isinstance(event, JobSucceeded):
         return End(
             state=JobState.SUCCEEDED,
@@ -134,10 +135,12 @@ def _end_of(event: JobSucceeded | JobFailed | JobCanceled) -> End:
             error_code=event.code,
             logs=event.logs,
         )
-    return End(
-        state=JobState.CANCELED,
-        at=event.at,
-        token=event.token,
-        error="The job was canceled.",
-        error_code="canceled",
-    )
+    if isinstance(event, JobCanceled):
+        return End(
+            state=JobState.CANCELED,
+            at=event.at,
+            token=event.token,
+            error="The job was canceled.",
+            error_code="canceled",
+        )
+    return None

@@ -57,6 +57,14 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection for one statement that writes, and that commits itself where it can.
+
+        That saves the trips to the server for BEGIN and COMMIT. Raises LedgerUnavailable, also
+        from within; the outcome is then unknown.
+        """
+
+    @abstractmethod
     def alone(self, name: str) -> AbstractAsyncContextManager[bool]:
         """True while no other holder of `name` is inside, in any process; False otherwise.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from sqlalchemy import URL, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -63,6 +63,9 @@ class PostgresDatabase(Database):
         with translated():
             async with self._engine.begin() as connection:
                 yield connection
+
+    def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.read()
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:

@@ -45,10 +45,8 @@ class Rejection:
 
 async def apply(connection: AsyncConnection, events: Sequence[JobEvent]) -> Applied:
     """Apply the events in their order. Those that were applied before change nothing."""
-    standings = await _standings(connection, {event.job for event in events})
-    starting = (JobStarted, JobReleased)
-    asked = {event.job for event in events if isinstance(event, starting)}
-    await _add_attempts(connection, standings, asked & standings.keys())
+    starting = any(isinstance(event, JobStarted | JobReleased) for event in events)
+    standings = await _standings(connection, {event.job for event in events}, starting)
     applied = Applied()
     for index, event in enumerate(events):
         standing = standings.get(event.job)
@@ -80,7 +78,7 @@ async def reject(connection: AsyncConnection, rejection: Rejection) -> JobUpdate
     ended = await ending.end(connection, rejection.job, end)
     if ended is not None:
         return ended
-    standings = await _standings(connection, {rejection.job})
+    standings = await _standings(connection, {rejection.job}, with_attempts=False)
     return standings[rejection.job].update if standings else None
 
 
@@ -97,26 +95,42 @@ _find = (
     )
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(jobs.c.id)
-    .with_for_update()
+    .with_for_update(of=jobs)
 )
-_find_attempts = select(attempts).where(attempts.c.job.in_(bindparam("ids", expanding=True)))
+_find_with_attempts = _find.outerjoin_from(jobs, attempts, attempts.c.job == jobs.c.id).add_columns(
+    attempts.c.token.label("attempt_token"),
+    attempts.c.worker,
+    attempts.c.started_at.label("attempt_started_at"),
+    attempts.c.released,
+)
 _move = update(jobs).where(jobs.c.id == bindparam("id_"))
 
 
-async def _standings(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Standing]:
+async def _standings(
+    connection: AsyncConnection, ids: Collection[str], with_attempts: bool
+) -> dict[str, Standing]:
     """The jobs, locked in the order of their ids, so that no two writers wait for each other."""
-    rows = (await connection.execute(_find, {"ids": list(ids)})).mappings()
-    return {row["job"]: Standing(**{**row, "state": JobState(row["state"])}) for row in rows}
-
-
-async def _add_attempts(
-    connection: AsyncConnection, standings: dict[str, Standing], ids: Collection[str]
-) -> None:
-    if not ids:
-        return
-    for row in await connection.execute(_find_attempts, {"ids": list(ids)}):
-        attempt = Attempt(row.worker, row.started_at, row.released)
-        standings[row.job].attempts[row.token] = attempt
+    query = _find_with_attempts if with_attempts else _find
+    standings: dict[str, Standing] = {}
+    for row in await connection.execute(query, {"ids": list(ids)}):
+        standing = standings.setdefault(
+            row.job,
+            Standing(
+                job=row.job,
+                owner=row.owner,
+                state=JobState(row.state),
+                sequence=row.sequence,
+                attempt=row.attempt,
+                token=row.token,
+                started_at=row.started_at,
+                progress=row.progress,
+            ),
+        )
+        if with_attempts and row.attempt_token is not None:
+            standing.attempts[row.attempt_token] = Attempt(
+                row.worker, row.attempt_started_at, row.released
+            )
+    return standings
 
 
 async def _write(connection: AsyncConnection, standings: list[Standing]) -> None:

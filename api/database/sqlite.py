@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event
@@ -84,6 +84,9 @@ class SqliteDatabase(Database):
         with translated():
             async with self._line, self._writing.begin() as connection:
                 yield connection
+
+    def statement(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.write()
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:
