@@ -73,7 +73,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         accepting = Accepting(database)
-        app.state.parts = parts = Parts(
+        parts = Parts(
             settings=settings,
             catalogue=catalogue,
             log=log,
@@ -88,13 +88,9 @@ def create_app(
             metrics=metrics,
             started_at=time.time(),
         )
-        parts.waiters.start()
-        parts.workers.start()
-        yield
-        await parts.waiters.close()
-        await parts.workers.close()
-        await parts.submitter.close()
-        await parts.canceler.close()
+        async with _running(parts):
+            app.state.parts = parts
+            yield
         await accepting.close()
 
     app = FastAPI(
@@ -112,6 +108,17 @@ def create_app(
     add_documentation(app)
     _add_error_handlers(app)
     return app
+
+
+@asynccontextmanager
+async def _running(parts: Parts) -> AsyncIterator[None]:
+    parts.waiters.start()
+    parts.workers.start()
+    yield
+    await parts.waiters.close()
+    await parts.workers.close()
+    await parts.submitter.close()
+    await parts.canceler.close()
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -141,7 +141,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     visibility: str
     run_count: int
     task: str | None
-    makes: str
+    makes: str | None
     state: str
     reason: str
     workers: list[WorkerView]

@@ -58,8 +58,15 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.revision or "main"
 
     @property
+    def result(self) -> str | None:
+        """What it makes, text or image; None while its task is not known."""
+        if self.task is None:
+            return None
+        return self.makes or ("image" if self.task is Task.IMAGE_TO_IMAGE else "text")
+
+    @property
     def makes_images(self) -> bool:
-        return self.task is Task.IMAGE_TO_IMAGE or self.makes == "image"
+        return self.result == "image"
 
 
 _OPTIONS = ModelSpec.__struct_fields__[1:]

@@ -81,7 +81,7 @@ def _present(model: ModelSpec, parts: Parts, base: str) -> Model:
         visibility="public",
         run_count=0,
         task=model.task.value if model.task else None,
-        makes="image" if model.makes_images else "text",
+        makes=model.result,
         state=seen.state.value,
         reason=seen.reason,
         workers=[

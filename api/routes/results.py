@@ -75,7 +75,7 @@ async def get_result(request: Request, prediction_id: str, token: str) -> Respon
     if not output.files:
         return Response(output.text or "", media_type="text/plain; charset=utf-8", headers=_SAFE)
     file = output.files[0]
-    link = await parts.store.link(file.key, expires_in=LINK_SECONDS, content_type=file.content_type)
+    link = await parts.store.link(file.key, expires_in=LINK_SECONDS)
     if link is None:
         return await _bytes(parts, job, file)
     return RedirectResponse(link, headers={**_SAFE, "Cache-Control": "no-store"})

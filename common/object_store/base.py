@@ -20,7 +20,8 @@ class ObjectStore(ABC):
     """Bytes under keys such as `inputs/local/2026-11-21/<sha256>`.
 
     A key is relative, of at most 512 characters from [A-Za-z0-9._/-], without empty, `.` or `..`
-    parts; anything else raises ValueError before the store is asked.
+    parts, each part of at most 255 characters; anything else raises ValueError before the store is
+    asked. No key is a folder of another.
     """
 
     @abstractmethod
@@ -32,10 +33,11 @@ class ObjectStore(ABC):
         """The bytes. Raises ObjectMissing, StoreUnavailable."""
 
     @abstractmethod
-    async def link(self, key: str, *, expires_in: int, content_type: str) -> str | None:
+    async def link(self, key: str, *, expires_in: int) -> str | None:
         """A URL that anyone may GET for `expires_in` seconds; None if this store has no such thing.
 
-        The reply will carry `content_type`. Does not look whether the object exists.
+        The reply carries the content type that `put` was given. Does not look whether the object
+        exists.
         """
 
     @abstractmethod

@@ -51,7 +51,7 @@ class FolderObjectStore(ObjectStore):
     async def get(self, key: str) -> bytes:
         return await asyncio.to_thread(self._get, check_key(key))
 
-    async def link(self, key: str, *, expires_in: int, content_type: str) -> str | None:  # noqa: ARG002
+    async def link(self, key: str, *, expires_in: int) -> str | None:  # noqa: ARG002
         """None: only a server could answer a link."""
         check_key(key)
         return None

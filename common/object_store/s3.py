@@ -100,8 +100,7 @@ class S3ObjectStore(ObjectStore):
             reply = await obstore.get_async(self._store, key)
             return (await reply.bytes_async()).to_bytes()
 
-    async def link(self, key: str, *, expires_in: int, content_type: str) -> str | None:  # noqa: ARG002
-        """As the contract says; the content type of the reply is the one that `put` was given."""
+    async def link(self, key: str, *, expires_in: int) -> str | None:
         check_key(key)
         with self._available():
             return await obstore.sign_async(self._public, "GET", key, timedelta(seconds=expires_in))
