@@ -15,11 +15,11 @@ from api.database import ending
 from api.database.attempts import end_of
 from api.database.database import Database
 from api.database.errors import DataError
-from api.database.recording import Applied, Rejection, apply, reject
+from api.database.recording import Applied, Rejection, apply, reject, start_first
 from api.vetting import cleaned, refusal
 from common import wire
 from common.errors import WireInvalid
-from common.events import CancelJob, JobEvent, JobUpdate
+from common.events import CancelJob, JobEvent, JobStarted, JobUpdate
 from common.job_log import Delivery, JobLog, Subscription
 from common.outage import until_available
 from common.text import clean
@@ -124,8 +124,8 @@ class Recorder:
     async def _commit(self, readings: Sequence[_Reading]) -> Applied:
         sound = [reading for reading in readings if reading.event is not None]
         refused = [reading for reading in readings if reading.event is None]
-        if len(readings) == 1 and (ended := await self._end_at_once(readings[0])):
-            return Applied([ended])
+        if len(readings) == 1 and (changed := await self._at_once(readings[0])):
+            return Applied([changed])
         async with self._database.write() as connection:
             applied = await apply(connection, [r.event for r in sound if r.event is not None])
             for index in applied.unknown:
@@ -139,16 +139,19 @@ class Recorder:
                     applied.stop.append(update.job)
         return applied
 
-    async def _end_at_once(self, reading: _Reading) -> JobUpdate | None:
-        """A job's end alone needs one statement, and somebody waits for it.
+    async def _at_once(self, reading: _Reading) -> JobUpdate | None:
+        """A first start or an end that comes alone needs one statement, and somebody waits for it.
 
-        None if it is no end, or not the first: a transaction then finds out how the job stands.
+        None if it is neither: a transaction then finds out how the job stands.
         """
         event = reading.event
-        if event is None or (end := end_of(event)) is None:
+        end = None if event is None else end_of(event)
+        if event is None or (end is None and not isinstance(event, JobStarted)):
             return None
         async with self._database.statement() as connection:
-            return await ending.end(connection, event.job, end)
+            if isinstance(event, JobStarted):
+                return await start_first(connection, event)
+            return None if end is None else await ending.end(connection, event.job, end)
 
 
 async def _acknowledge(announced: asyncio.Queue[_Recorded], subscription: Subscription) -> None:

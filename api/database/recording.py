@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Double, Table, Text, and_, bindparam, false, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -64,6 +64,19 @@ async def apply(connection: AsyncConnection, events: Sequence[JobEvent]) -> Appl
     return applied
 
 
+async def start_first(connection: AsyncConnection, event: JobStarted) -> JobUpdate | None:
+    """Apply the first start of a job by one statement. None if it is not the first, or cannot."""
+    if connection.dialect.name != "postgresql":  # SQLite cannot write two tables in one statement
+        return None
+    columns = {"id_": event.job, "token_": event.token, "worker_": event.worker, "at_": event.at}
+    row = (await connection.execute(_start_first, columns)).one_or_none()
+    if row is None:
+        return None
+    return JobUpdate(
+        job=event.job, owner=row.owner, state=JobState.PROCESSING, sequence=row.sequence
+    )
+
+
 async def reject(connection: AsyncConnection, rejection: Rejection) -> JobUpdate | None:
     """Keep the message, and end its job as failed. Returns how the job stands, if there is one."""
     await _keep(connection, rejection)
@@ -102,6 +115,34 @@ _find_with_attempts = _find.outerjoin_from(jobs, attempts, attempts.c.job == job
     attempts.c.worker,
     attempts.c.started_at.label("attempt_started_at"),
     attempts.c.released,
+)
+_untouched = and_(
+    jobs.c.id == bindparam("id_"), jobs.c.state == JobState.STARTING.value, jobs.c.attempt == 0
+)
+_new_attempt = select(
+    jobs.c.id,
+    bindparam("token_", type_=Text),
+    bindparam("worker_", type_=Text),
+    bindparam("at_", type_=Double),
+    false(),
+).where(_untouched)
+_start_first = (
+    update(jobs)
+    .where(_untouched)
+    .values(
+        state=JobState.PROCESSING.value,
+        sequence=jobs.c.sequence + 1,
+        attempt=1,
+        token=bindparam("token_"),
+        started_at=bindparam("at_"),
+    )
+    .returning(jobs.c.owner, jobs.c.sequence)
+    .add_cte(
+        postgresql.insert(attempts)
+        .from_select(["job", "token", "worker", "started_at", "released"], _new_attempt)
+        .on_conflict_do_nothing()
+        .cte("new_attempt")
+    )
 )
 _move = update(jobs).where(jobs.c.id == bindparam("id_"))
 
