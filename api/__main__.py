@@ -6,19 +6,22 @@ import asyncio
 import gc
 import ipaddress
 import sys
+from contextlib import nullcontext
 from enum import IntEnum
 
 import structlog
 import uvloop
 
 from common.catalogue import Catalogue, read_catalogue
-from common.errors import CatalogueInvalid, SettingsInvalid
+from common.errors import CatalogueInvalid, SettingsInvalid, UnknownModel
 from common.job_log import open_job_log
 from common.object_store import open_object_store
 from common.outage import until_available
 from common.processes import stop_at_signal
 from common.settings import Settings, read_settings
 from common.telemetry import configure_logs
+
+LAST_REPLIES_SECONDS = 3  # for requests that are under way when the API stops
 
 logger = structlog.get_logger()
 
@@ -39,26 +42,28 @@ async def serve(catalogue: Catalogue, settings: Settings) -> ExitCode:
     from api.database.database import Database
 
     _require_loopback(settings.host)
+    _require_captioner(catalogue, settings.title_model)
     database = await until_available(Database.open, settings.ledger_url)
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
     store = await until_available(open_object_store, settings.store_url)
     app = create_app(
         settings=settings, catalogue=catalogue, log=log, store=store, database=database
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=int(settings.grace_seconds) or 1,
-        )
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=LAST_REPLIES_SECONDS,
     )
-    stop = stop_at_signal()  # uvicorn's own handlers stand before it only while it serves
+    server = uvicorn.Server(config)
+    server.capture_signals = nullcontext  # type: ignore[assignment]  # ours do more
+    stop = stop_at_signal()
 
     async def leave() -> None:
         await stop.wait()
+        app.state.leave()  # who waits for a result gets the job as it stands
         server.should_exit = True
 
     leaving = asyncio.create_task(leave())
@@ -96,7 +101,9 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
     finally:
         for task in (stopped, *tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                logger.error("record_ended", error=repr(ended))
         await log.close()
         await database.close()
     return ExitCode.STOPPED if stop.is_set() else ExitCode.FAILED
@@ -113,6 +120,16 @@ def _require_loopback(host: str) -> None:
             f"DARKROOM_HOST={host}: there are no API keys yet, so whoever reaches the port may do "
             "everything. Set it to 127.0.0.1, and put a proxy that asks for a password in front."
         )
+
+
+def _require_captioner(catalogue: Catalogue, model: str) -> None:
+    """The describer's model: what it makes may be unknown until it is downloaded."""
+    try:
+        makes = catalogue[model].result
+    except UnknownModel as error:
+        raise SettingsInvalid(f"DARKROOM_TITLE_MODEL={model}: {error}") from error
+    if makes == "image":
+        raise SettingsInvalid(f"DARKROOM_TITLE_MODEL={model}: it makes images, no titles")
 
 
 def main() -> int:

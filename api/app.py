@@ -90,6 +90,7 @@ def create_app(
         )
         async with _running(parts):
             app.state.parts = parts
+            app.state.leave = parts.waiters.leave
             yield
         await accepting.close()
 

@@ -131,6 +131,8 @@ def _of_form(form: Form) -> Asked:
     if "labels" in fields:
         body.labels = _labels(fields.pop("labels"))
     body.input = {**body.input, **fields}
+    if "image" in form.files and "image" in body.input:
+        raise Problem("invalid_form", "The image is given twice: as a file and by name. Send one.")
     return Asked(body, form.files.get("image"))
 
 

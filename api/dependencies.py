@@ -25,7 +25,7 @@ from common.settings import Settings
 
 OWNER = "local"  # of everything, until there are keys
 
-_WAIT = re.compile(r"(?:^|[,;\s])wait(?:\s*=\s*(\d+))?(?=$|[,;\s])")
+_WAIT = re.compile(r"""(?:^|[,;\s])wait(?:\s*=\s*"?(\d{1,9})\d*"?)?(?=$|[,;\s])""")
 _LONGEST_WAIT = 60  # seconds
 
 

@@ -58,7 +58,7 @@ def decode_data_uri(uri: str) -> bytes:
 def decode_base64(text: str) -> bytes:
     """Raises Problem `invalid_image`."""
     try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        return binascii.a2b_base64(b"".join(text.encode("ascii").split()), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise Problem("invalid_image", f"The image's base64 cannot be read: {error}.") from error
 

@@ -21,7 +21,7 @@ from api.problems import Problem
 from common.settings import Settings
 
 # What a camera or a scanner makes stays far below; a JPEG's own limit, 65,535, does not.
-MAX_SIDE = 16_384  # pixels
+MAX_SIDE = 16_383  # pixels; WebP can hold no more
 _PLUGINS = (  # named, so that an unknown format never makes Pillow import all of its plugins
     BmpImagePlugin,
     GifImagePlugin,
@@ -88,7 +88,9 @@ def _size(content: bytes, kind: str) -> tuple[int, int]:
         with Image.open(io.BytesIO(content), formats=(kind,)) as image:
             return image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Problem("image_too_large", f"{error}: send a smaller image.") from error
+        raise Problem(
+            "image_too_large", "The image has far too many pixels: send a smaller one."
+        ) from error
     except Exception as error:  # whatever hostile bytes make a parser raise: they are no image
         raise _not_an_image() from error
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from common.events import JobEvent, JobFailed, JobSucceeded
 from common.text import clean
 
+_YEAR_5000 = 95_617_584_000  # seconds since the epoch
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -29,6 +30,8 @@ def cleaned(event: JobEvent) -> JobEvent:
 
 def refusal(event: JobEvent) -> str | None:
     """Why the event may not be believed: its files must lie under outputs/<job>/<token>/."""
+    if not 0 <= event.at < _YEAR_5000:
+        return "its time is no time of day"
     if not isinstance(event, JobSucceeded) or not event.output.files:
         return None
     if not _TOKEN.fullmatch(event.token):

@@ -21,6 +21,7 @@ class Waiters:
     def __init__(self, log: JobLog, database: Database) -> None:
         self._database = database
         self._waiting: dict[str, asyncio.Event] = {}
+        self._leaving = False
         self._follower = Follower(
             log, topic.UPDATES, start=Start.LATEST, take=self._take, resumed=self._wake_all
         )
@@ -32,6 +33,11 @@ class Waiters:
     async def close(self) -> None:
         """Stop following it."""
         await self._follower.close()
+
+    def leave(self) -> None:
+        """End every wait now, and each later one at once: the process is about to stop."""
+        self._leaving = True
+        self._wake_all()
 
     @contextmanager
     def expect(self, job_id: str) -> Iterator[asyncio.Event]:
@@ -47,7 +53,7 @@ class Waiters:
 
         Raises LedgerUnavailable.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (0 if self._leaving else seconds)
         while True:
             try:
                 await asyncio.wait_for(changed.wait(), deadline - time.monotonic())
@@ -58,6 +64,8 @@ class Waiters:
                 now = await jobs.get(connection, job.id)
             if now is not None and now.state.terminal:
                 return now
+            if self._leaving:
+                return job
 
     def _take(self, delivery: Delivery) -> None:
         changed = self._waiting.get(delivery.key)

@@ -23,7 +23,7 @@ def find_images(folder: Path, models: Collection[str] = ()) -> list[Path]:
     found = []
     for path, folders, files in os.walk(folder, onerror=_cannot_read):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = sorted(name for name in files if _is_picture(name))
+        names = sorted(name for name in files if _is_picture(name) and Path(path, name).is_file())
         sources = {*names, *(Path(name).stem for name in names)}
         found += [Path(path, name) for name in names if not _is_result(name, sources, makers)]
     if not found:

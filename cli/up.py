@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -37,6 +39,13 @@ def up() -> None:
 
 
 async def _run(settings: Settings) -> int:
+    if not _port_is_free(settings):
+        console.print(
+            f"Port {settings.port} of {settings.host} is taken: stop what listens there, or set "
+            "DARKROOM_PORT to another.",
+            style="red",
+        )
+        return ExitCode.USAGE
     stop = stop_at_signal()
     children = {" ".join(words): await _start(words) for words in PROCESSES}
     ends = {name: asyncio.create_task(child.wait()) for name, child in children.items()}
@@ -77,7 +86,8 @@ async def _end(children: dict[str, Child], seconds: float) -> None:
 
 async def _greet(settings: Settings) -> None:
     """Once the API is ready, say where it is and what to try."""
-    address = f"http://{settings.host}:{settings.port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port}"
     async with httpx2.AsyncClient(base_url=address, trust_env=False) as client:
         while not await _ready(client):  # noqa: ASYNC110  another process decides
             await asyncio.sleep(0.1)
@@ -91,6 +101,17 @@ Stop with Ctrl-C. What is queued then goes on at the next start.
 """,
         flush=True,
     )
+
+
+def _port_is_free(settings: Settings) -> bool:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # the API itself explains any other reason
+    return True
 
 
 def _sample() -> Path:

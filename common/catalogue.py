@@ -9,6 +9,7 @@ One model a line, options after the name, `#` starts a comment:
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from enum import StrEnum
@@ -31,7 +32,10 @@ class Task(StrEnum):
     CUSTOM = "custom"
 
 
-_Count = Annotated[int, Meta(ge=1)]
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+# What stands before a comment: a # inside a word or inside quotes begins none.
+_CODE = re.compile(r"""(?:[^'"#]|'[^']*'|"[^"]*"|(?<=\S)#)*(?=#|$)""")
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,13 +48,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     makes: Literal["text", "image"] | None = None  # of a custom model
     min: Annotated[int, Meta(ge=0)] = 0  # consumers that the scaler keeps even when idle
     idle: Annotated[float, Meta(ge=0)] | None = None  # seconds without work before a consumer stops
-    device: str | None = None  # cpu, cuda, cuda:1, mps
-    dtype: str | None = None  # float32, bfloat16, float16
+    device: Annotated[str, Meta(pattern=DEVICE)] | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     prompt: str | None = None  # used where a request has none
-    max_new_tokens: _Count | None = None
-    steps: _Count | None = None
+    max_new_tokens: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    steps: Annotated[int, Meta(ge=1, le=150)] | None = None
     strength: Annotated[float, Meta(ge=0, le=1)] | None = None
-    guidance: Annotated[float, Meta(ge=0)] | None = None
+    guidance: Annotated[float, Meta(ge=0, le=50)] | None = None
 
     @property
     def version(self) -> str:
@@ -109,12 +113,17 @@ def read_catalogue(file: Path) -> Catalogue:
 
 
 def _read_line(line: str, folder: Path) -> ModelSpec | None:
-    words = shlex.split(line, comments=True)
+    code = _CODE.match(line)
+    words = shlex.split(code[0] if code else line)
     if not words:
         return None
+    if not _NAME.fullmatch(words[0]):
+        raise ValueError(f"{words[0]!r} is not OWNER/NAME of letters, digits, . _ -")
     if len(slug(words[0])) > LONGEST_MODEL:
         raise ValueError(f"the name is too long: at most {LONGEST_MODEL} characters")
     given: dict[str, str] = {"name": words[0], **_options(words[1:])}
+    if given.get("task", Task.ECHO) not in list(Task):
+        raise ValueError(f"task={given['task']}: use one of {', '.join(Task)}")
     model = msgspec.convert(given, ModelSpec, strict=False, dec_hook=_decode)
     if model.path is not None:
         path = folder / model.path

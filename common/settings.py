@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment by each `__main__`. apps.env documents them."""
+"""Every setting, read once by each `__main__`. apps.env documents and may set them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from common.catalogue import DEVICE
 from common.errors import SettingsInvalid
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -16,17 +17,17 @@ PROJECT = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """The environment's DARKROOM_… variables, typed and frozen."""
 
-    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="ignore")
 
     # Where things are
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(8000, ge=1, le=65535)
     data_dir: Path = Path("data")
     job_log_url: str = ""
     object_store_url: str = ""
     database_url: str = ""
     model_names: str = ""
-    public_url: str = ""
+    public_url: str = Field("", pattern=r"^(https?://\S+)?$")
     partitions: int = Field(4, ge=1, le=1000)
 
     # What is accepted
@@ -37,8 +38,8 @@ class Settings(BaseSettings):
     title_timeout: float = Field(30.0, gt=0)
 
     # How work is done
-    device: str = "auto"
-    dtype: str = "auto"
+    device: str = Field("auto", pattern=DEVICE)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     recycle_jobs: int = Field(10_000, ge=0)
     recycle_mib: int = Field(0, ge=0)
     grace_seconds: float = Field(30.0, ge=0)
@@ -70,10 +71,18 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Raises SettingsInvalid, which names the variable and what it should be."""
+    """From the environment, and from the project's apps.env for what is not set there.
+
+    Raises SettingsInvalid, which names the variable and what it should be.
+    """
     try:
-        return Settings()
+        settings = Settings(_env_file=PROJECT / "apps.env")
     except ValidationError as error:
         wrong = error.errors()[0]
         name = "DARKROOM_" + str(wrong["loc"][0]).upper()
         raise SettingsInvalid(f"{name}={wrong['input']!r}: {wrong['msg']}") from error
+    if "?" in str(settings.data_dir.resolve()):
+        raise SettingsInvalid(
+            "DARKROOM_DATA_DIR: its path may hold no ?, which ends a path in URLs"
+        )
+    return settings

@@ -63,5 +63,5 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes, headers: Mapping[str,
         raise WireInvalid(f"schema version {version!r}, and this process reads {SCHEMA_VERSION!r}")
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireInvalid(str(error)) from error

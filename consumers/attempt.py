@@ -21,8 +21,12 @@ from common.events import (
 from common.job import Output
 from common.job_log import JobLog
 from common.outage import until_available
+from common.text import shortened
 from common.topic import EVENTS
 from common.wire import HEADERS, encode
+
+MOST_ERROR = 4_000  # characters: what the log refuses as too large could never be told
+MOST_LOGS = 20_000
 
 logger = structlog.get_logger()
 
@@ -55,20 +59,33 @@ class Attempt:
                 at=time.time(),
                 output=output,
                 predict_time=predict_time,
-                logs=logs,
+                logs=shortened(logs, MOST_LOGS),
             )
         )
 
     async def failed(self, code: str, error: str) -> None:
         await self._end(
-            JobFailed(job=self.job, token=self.token, at=time.time(), code=code, error=error)
+            JobFailed(
+                job=self.job,
+                token=self.token,
+                at=time.time(),
+                code=code,
+                error=shortened(error, MOST_ERROR),
+            )
         )
 
     async def canceled(self) -> None:
         await self._end(JobCanceled(job=self.job, token=self.token, at=time.time()))
 
     async def released(self, reason: str) -> None:
-        await self._end(JobReleased(job=self.job, token=self.token, at=time.time(), reason=reason))
+        await self._end(
+            JobReleased(
+                job=self.job,
+                token=self.token,
+                at=time.time(),
+                reason=shortened(reason, MOST_ERROR),
+            )
+        )
 
     async def _end(self, event: JobEvent) -> None:
         if self._progress is not None:

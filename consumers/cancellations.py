@@ -31,11 +31,15 @@ class Cancellations:
         """Read all that is there now, so that no canceled job is begun. Raises LogUnavailable."""
         subscription = await self._log.subscribe({CONTROL: 1}, group=None, start=Start.EARLIEST)
         seen: dict[TopicPartition, int] = {}
-        while await self._behind(seen):
-            for delivery in await subscription.receive(1000, timeout=1.0):
-                topic, partition, offset = delivery.position
-                seen[TopicPartition(topic, partition)] = offset + 1
-                await self._take(delivery)
+        try:
+            while await self._behind(seen):
+                for delivery in await subscription.receive(1000, timeout=1.0):
+                    topic, partition, offset = delivery.position
+                    seen[TopicPartition(topic, partition)] = offset + 1
+                    await self._take(delivery)
+        except BaseException:
+            await subscription.close()
+            raise
         return subscription
 
     async def follow(self, subscription: Subscription) -> None:

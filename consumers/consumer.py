@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -17,6 +19,7 @@ from common.catalogue import ModelSpec
 from common.errors import (
     DarkroomError,
     EngineCrashed,
+    LogUnavailable,
     WireInvalid,
 )
 from common.events import WorkerState
@@ -44,6 +47,8 @@ MOST_TEXT = 20_000  # bytes of a result that travel in the event; longer ones be
 RECEIVE_SECONDS = 0.5  # so that a stop is noticed
 RELEASE_SECONDS = 5.0  # for telling that an attempt was given up at the end of the grace
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "text/plain": "txt"}
+
+T = TypeVar("T")
 
 logger = structlog.get_logger()
 
@@ -79,6 +84,7 @@ class Consumer:
         self._limits = limits
         self._cancellations = Cancellations(log, self._stop_run)
         self._ending: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []  # they go on until they are canceled
         self._run_engine = benchmark(limits.benchmark_file, model.name, lambda: engine.memory_mib)(
             engine.run
         )
@@ -86,36 +92,56 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises ModelUnavailable; the jobs then wait."""
         await self._reporter.say(WorkerState.LOADING)
-        await self._wait(asyncio.create_task(self._ready_engine()), stop, grace_seconds=0)
-        if stop.is_set():
-            return
-        control = await self._cancellations.catch_up()
-        background = [
-            asyncio.create_task(self._cancellations.follow(control)),
-            asyncio.create_task(self._reporter.beat()),
-        ]
-        subscription = await self._log.subscribe(
-            job_topics(self._model.name), group=consumer_group(self._model.name), capacity=2
-        )
+        self._background.append(asyncio.create_task(self._reporter.beat()))
+        opening = asyncio.create_task(self._open())
         try:
-            await self._reporter.say(WorkerState.READY)
-            await self._work(subscription, stop)
+            await self._wait(opening, stop, grace_seconds=0)
+            if not opening.cancelled():
+                await self._work(opening.result(), stop)
         finally:
-            for task in background:
+            for task in self._background:
                 task.cancel()
-            await asyncio.wait(background)
-            await subscription.close()
+            await asyncio.wait(self._background)
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result().close()
+
+    async def _open(self) -> Subscription:
+        """The model first, so that no job is held while it loads. Raises ModelUnavailable."""
+        await self._ready_engine()
+        control = await until_available(self._cancellations.catch_up)
+        self._background.append(asyncio.create_task(self._cancellations.follow(control)))
+        subscription = await until_available(
+            self._log.subscribe,
+            job_topics(self._model.name),
+            group=consumer_group(self._model.name),
+            capacity=2,
+        )
+        await self._reporter.say(WorkerState.READY)
+        return subscription
 
     async def _work(self, subscription: Subscription, stop: asyncio.Event) -> None:
+        grace = self._limits.grace_seconds
         while not stop.is_set():
-            for delivery in await until_available(subscription.receive, 1, RECEIVE_SECONDS):
+            for task in self._background:
+                if task.done():
+                    task.result()  # it never ends by itself: without it this consumer is half dead
+            for delivery in await self._receive(subscription):
                 carrying = asyncio.create_task(self._carry(delivery, subscription))
-                await self._wait(carrying, stop, grace_seconds=self._limits.grace_seconds)
+                await self._wait(carrying, stop, grace_seconds=grace)
         if self._ending:
-            await self._ending
+            await self._wait(self._ending, stop, grace_seconds=grace)
+
+    async def _receive(self, subscription: Subscription) -> list[Delivery]:
+        """None while the log is away; the caller looks at its stop in between."""
+        try:
+            return await subscription.receive(1, RECEIVE_SECONDS)
+        except LogUnavailable as error:
+            logger.warning("receive_waits", error=str(error))
+            await asyncio.sleep(RECEIVE_SECONDS)
+            return []
 
     async def _wait(
-        self, work: asyncio.Task[None], stop: asyncio.Event, *, grace_seconds: float
+        self, work: asyncio.Task[T], stop: asyncio.Event, *, grace_seconds: float
     ) -> None:
         """For the work, or for the grace period once a stop was asked for; then cancel it."""
         stopping = asyncio.create_task(stop.wait())
@@ -138,6 +164,8 @@ class Consumer:
             try:
                 spec = decode_spec(delivery.value, delivery.headers)
                 result, seconds = await self._run(attempt, spec)
+                await self._end(delivery, subscription, attempt, result, seconds)
+                return
             except WireInvalid as error:
                 await attempt.failed(
                     "message_invalid", f"The job's message cannot be read: {error}"
@@ -156,8 +184,6 @@ class Consumer:
             except asyncio.CancelledError:
                 await self._give_back(attempt)
                 raise
-            await self._end(delivery, subscription, attempt, result, seconds)
-            return
         await until_available(subscription.acknowledge, delivery)
 
     async def _ready_engine(self) -> None:
@@ -169,6 +195,7 @@ class Consumer:
             return
         if engine.pid is not None:
             logger.info("engine_recycled", jobs=engine.jobs_run, mib=engine.memory_mib)
+        self._reporter.engine_pid = None
         await engine.close()
         try:
             await engine.start()
@@ -223,7 +250,8 @@ class Consumer:
             await until_available(subscription.acknowledge, delivery)
 
         if self._ending:
-            await self._ending
+            await asyncio.wait([self._ending])  # being canceled here must not cancel that one
+            self._ending.result()
         self._ending = asyncio.create_task(end())
 
     async def _tell(self, attempt: Attempt, result: EngineResult, seconds: float) -> None:
@@ -267,4 +295,5 @@ class Consumer:
 
     async def _stop_run(self, job: str) -> None:
         if job in self._reporter.running:
-            await self._engine.cancel(job)
+            with suppress(EngineCrashed):  # whoever runs the job hears of it
+                await self._engine.cancel(job)

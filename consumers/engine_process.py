@@ -154,8 +154,8 @@ def _environment(environment: Mapping[str, str], task: Task | None) -> dict[str,
     def secret(name: str) -> bool:
         if name.startswith(("DARKROOM_", "AWS_", "PG")):
             return True
-        if name.startswith("HF_") and task is not Task.CUSTOM:
-            return False
+        if name.startswith("HF_"):  # HF_HOME leads to a stored token, too
+            return task is Task.CUSTOM
         return any(word in name for word in ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "_KEY"))
 
     seen = {name: value for name, value in environment.items() if not secret(name)}

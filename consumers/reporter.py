@@ -17,10 +17,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from common.errors import LogUnavailable
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log import JobLog
+from common.text import shortened
 from common.topic import WORKERS
 from common.wire import HEADERS, encode
 
 HEARTBEAT_SECONDS = 10.0
+MOST_REASON = 4_000  # characters
 logger = structlog.get_logger()
 
 
@@ -60,13 +62,15 @@ class Metrics:
     def look(self, *pids: int) -> None:
         """Measure the processes; the first look at one only begins its CPU count."""
         cpu = ram = 0.0
-        known = {pid: self._processes.get(pid) or psutil.Process(pid) for pid in pids}
-        for process in known.values():
+        known: dict[int, psutil.Process] = {}
+        for pid in pids:
             try:
+                process = self._processes.get(pid) or psutil.Process(pid)
                 cpu += process.cpu_percent(interval=None)
                 ram += process.memory_percent()
             except psutil.NoSuchProcess:
                 continue
+            known[pid] = process
         self._processes = known
         self._cpu.set(cpu)
         self._ram.set(ram)
@@ -94,7 +98,7 @@ class Reporter:
 
     async def say(self, state: WorkerState, reason: str = "") -> None:
         """Change the state and tell it. A log that does not answer costs only this heartbeat."""
-        self._state, self._reason = state, reason
+        self._state, self._reason = state, shortened(reason, MOST_REASON)
         heartbeat = WorkerHeartbeat(
             worker=self.worker,
             model=self._model,
@@ -102,7 +106,7 @@ class Reporter:
             at=time.time(),
             host=self._host,
             pid=os.getpid(),
-            reason=reason,
+            reason=self._reason,
             device=self.device,
             running=self.running,
             metrics_port=self._server[0].server_port if self._server else None,

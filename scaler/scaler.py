@@ -12,10 +12,10 @@ from common.errors import LaunchFailed, LogUnavailable
 from common.job_log import Bounds, JobLog, TopicPartition
 from common.topic import consumer_group, job_topics
 from scaler.launchers import Launched, Launcher
-from scaler.policy import Decision, ModelSeen, Policy, backoff
+from scaler.policy import Decision, ModelSeen, Policy
 
 ROUND_SECONDS = 0.5
-SETTLED_SECONDS = 30.0  # a consumer that lives so long after the last failure ends the row
+SETTLED_SECONDS = 30.0  # a consumer that outlives the one that failed by this ends the row
 
 logger = structlog.get_logger()
 
@@ -25,6 +25,8 @@ class _History:
     """What a round must remember of a model."""
 
     idle_since: float
+    started_at: float = 0.0  # the newest consumer
+    lived: float = 0.0  # seconds, the one that failed last
     failures: int = 0
     failed_at: float = 0.0
     reason: str = ""
@@ -89,12 +91,14 @@ class Scaler:
         if lag:
             history.idle_since = now
         working = sum(one.works for one in launched)
-        if working and now > history.failed_at + backoff(history.failures) + SETTLED_SECONDS:
+        # A large model may fail only after minutes of loading: being alive is no success yet.
+        if working and now > history.started_at + history.lived + SETTLED_SECONDS:
             history.failures = 0
         for one in launched:
             if one.failed:
                 history.failures += 1
                 history.failed_at = now
+                history.lived = now - history.started_at
                 logger.warning("consumer_died", model=model.name, exit_code=one.exit_code)
         return ModelSeen(
             model=model.name,
@@ -123,6 +127,7 @@ class Scaler:
             for one in alive[decision.consumers :]:
                 await self._launcher.stop(one.id)
             for _ in range(decision.consumers - len(alive)):
+                history.started_at = now
                 try:
                     await self._launcher.start(decision.model)
                 except LaunchFailed as error:

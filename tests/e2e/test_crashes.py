@@ -99,6 +99,25 @@ def test_ctrl_c_stops_all_and_the_next_start_goes_on_with_the_queue(open_stack: 
     assert all(job["attempt"] == 1 for job in all_jobs(stack))  # a stop runs nothing twice
 
 
+def test_a_stop_answers_who_waits_with_the_job_as_it_stands(open_stack: OpenStack) -> None:
+    stack = open_stack()
+    stack.start()
+    replies: list[httpx2.Response] = []
+
+    def wait_long() -> None:
+        with stack.client() as client:
+            body = {"model": "darkroom/echo", "input": {"delay": 5}}
+            headers = {"Prefer": "wait=60"}
+            replies.append(client.post("/v1/predictions", json=body, headers=headers))
+
+    waiting = threading.Thread(target=wait_long)
+    waiting.start()
+    eventually(lambda: [job for job in all_jobs(stack) if job["status"] == "processing"])
+    stack.stop()
+    waiting.join()
+    assert [(reply.status_code, reply.json()["status"]) for reply in replies] == [(202, "starting")]
+
+
 @pytest.mark.timeout(600)
 def test_a_wiped_broker_under_load_loses_no_job(tmp_path: Path) -> None:
     with Servers() as own, pytest.MonkeyPatch.context() as patch:

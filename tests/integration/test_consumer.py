@@ -48,6 +48,8 @@ class Poison(CustomModel):
             os.kill(os.getpid(), signal.SIGKILL)
         if image.width == 14:
             return image
+        if image.width == 15:
+            raise ValueError("y" * 2_000_000)
         return "x" * (image.width * 10)
 """
 
@@ -213,6 +215,16 @@ async def test_a_bad_picture_fails_its_job_at_the_first_attempt(poison: Bench) -
     assert [type(e) for e in events] == [JobStarted, JobFailed]
 
 
+async def test_an_error_too_long_for_the_log_is_cut(
+    poison: Bench, png: Callable[[int], bytes]
+) -> None:
+    id = await poison.submit(png(15))
+    poison.start()
+    *_, failed = await poison.events(id, ended)
+    assert isinstance(failed, JobFailed)
+    assert 1000 < len(failed.error) <= 4000
+
+
 async def test_a_missing_input_fails_its_job(echo: Bench) -> None:
     id = await echo.submit(b"gone soon")
     await echo.store.delete(f"inputs/local/2026-11-21/{id}")
@@ -304,6 +316,19 @@ async def test_a_model_that_cannot_load_leaves_its_jobs_and_tells_the_reason(
         states = await heartbeats(bench.log)
         assert states[-1].state is WorkerState.FAILED
         assert "no weights here" in states[-1].reason
+
+
+async def test_a_long_load_goes_on_telling_that_it_loads(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(POISON.replace("pass", "import time; time.sleep(25)", 1))
+    model = ModelSpec(name="slow", task=Task.CUSTOM, path=tmp_path / "slow.py")
+    async with bench_of(model, tmp_path) as bench:
+        bench.start()
+        deadline = time.monotonic() + 60
+        told: list[WorkerHeartbeat] = []
+        while time.monotonic() < deadline and len(told) < 3:
+            told = await heartbeats(bench.log)
+            await asyncio.sleep(0.5)
+        assert [beat.state for beat in told[:3]] == [WorkerState.LOADING] * 3
 
 
 async def test_the_five_metrics_stand_where_the_heartbeat_says(echo: Bench) -> None:

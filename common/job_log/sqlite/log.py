@@ -14,7 +14,7 @@ import structlog
 
 from common.errors import LogUnavailable, SettingsInvalid
 from common.job_log.base import Bounds, JobLog, Position, Start, Subscription, TopicPartition
-from common.job_log.sqlite import leases as leases
+from common.job_log.sqlite import leases
 from common.job_log.sqlite import topics as tables
 from common.job_log.sqlite.doorbell import Doorbell
 from common.job_log.sqlite.file import Commit, SqliteFile
@@ -131,7 +131,7 @@ class SqliteJobLog(JobLog):
             await asyncio.sleep(seconds)
             try:
                 await act()
-            except LogUnavailable as error:
+            except (LogUnavailable, OSError) as error:
                 _logger.warning("job_log.upkeep_failed", error=str(error))
 
     async def _look(self) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from sqlite3 import Connection
 
 from common.job_log.base import Delivery, Position, Subscription
-from common.job_log.sqlite import leases as leases
-from common.job_log.sqlite import topics as topics
+from common.job_log.sqlite import leases, topics
 from common.job_log.sqlite.doorbell import Doorbell
 from common.job_log.sqlite.file import Commit, SqliteFile
 from common.job_log.weights import WeightedChoice

@@ -23,8 +23,14 @@ def settings(tmp_path: Path) -> Settings:
         "darkroom/captioner task=image_to_text revision=v2\n"
         "darkroom/painter task=image_to_image\n"
     )
-    return Settings(
-        data_dir=tmp_path / "data", model_names=str(names), title_model="darkroom/captioner"
+    data = tmp_path / "data"
+    return Settings(  # embedded, whatever servers the environment names
+        data_dir=data,
+        job_log_url=f"sqlite:///{data}/log.sqlite",
+        object_store_url=f"file://{data}/objects",
+        database_url=f"sqlite+aiosqlite:///{data}/ledger.sqlite",
+        model_names=str(names),
+        title_model="darkroom/captioner",
     )
 
 

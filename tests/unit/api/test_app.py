@@ -6,7 +6,7 @@ from common.errors import DarkroomError, Unavailable
 
 
 def leaves(kind: type[DarkroomError]) -> set[type[DarkroomError]]:
-    below = kind.__subclasses__()
+    below = [one for one in kind.__subclasses__() if one.__module__ == kind.__module__]
     return {kind} if not below else set().union(*(leaves(one) for one in below))
 
 

@@ -14,6 +14,8 @@ from api.dependencies import wait_of
         ("Wait = 5", 5),
         ("respond-async, wait=10", 10),
         ("wait=0", 1),
+        ("wait=" + "9" * 5000, 60),
+        ('wait="3"', 3),
         ("wait=3600", 60),
         ("wait=5; foo", 5),
         ("", 0),

@@ -89,13 +89,20 @@ def test_a_file_from_windows_is_read_too(tmp_path: Path) -> None:
         ("o/m idle=nan", "Expected `float` >= 0.0 - at `$.idle`"),
         ("o/m steps=0", "Expected `int` >= 1 - at `$.steps`"),
         ("o/m strength=2", "Expected `float` <= 1.0 - at `$.strength`"),
-        ("o/m task=dance", "Invalid enum value 'dance' - at `$.task`"),
+        ("echo task=echo", "'echo' is not OWNER/NAME"),
+        ("../.. task=echo", "'../..' is not OWNER/NAME"),
+        ("o/m#c task=echo", "'o/m#c' is not OWNER/NAME"),
+        ("o/m task=echo dtype=int3", "dtype"),
+        ("o/m task=echo device=banana", "device"),
+        ("o/m task=image_to_image steps=1000", "steps"),
+        ("o/m task=image_to_text max_new_tokens=5000", "max_new_tokens"),
+        ("o/m task=dance", "task=dance: use one of echo, image_to_text"),
         ("o/m makes=noise", "Invalid enum value 'noise' - at `$.makes`"),
         ("o/m task=echo makes=image", "makes= is for custom models"),
         ("o/m path=nowhere", "path=nowhere: there is no such file or folder"),
         ("o/m task=custom", "task=custom and path=FILE.py"),
         ("o/m task=echo path=class.py", "task=custom and path=FILE.py"),
-        ("o/m/x task=echo", "'o/m/x' is not a model name"),
+        ("o/m/x task=echo", "'o/m/x' is not OWNER/NAME"),
         (f"o/{'m' * 200} task=echo", "the name is too long"),
     ],
 )
@@ -210,3 +217,9 @@ def test_the_projects_own_catalogue_makes_sense() -> None:
     names = {model.name for model in read_catalogue(PROJECT / "model_names.txt")}
 
     assert {"darkroom/shapes", "darkroom/echo"} <= names
+
+
+@pytest.mark.parametrize("comment", ["# it's one", "#one", "\t# a=b 'c"])
+def test_a_comment_may_hold_anything(tmp_path: Path, comment: str) -> None:
+    [model] = read(tmp_path, f"o/m task=echo prompt=a#b {comment}")
+    assert model.prompt == "a#b"

@@ -130,6 +130,7 @@ def test_another_schema_version_is_not_read(headers: dict[str, str]) -> None:
     [
         (decode_spec, b""),
         (decode_spec, b"\xff\xfe"),
+        (decode_spec, b'{"model": "o/m", "new": ' + b"[" * 9000 + b"]" * 9000 + b"}"),
         (decode_spec, b'{"model": "\xff"}'),
         (decode_spec, b"[]"),
         (decode_spec, b'{"priority": "high"}'),

@@ -131,6 +131,7 @@ async def test_custom_code_sees_no_credentials(
         "AWS_SECRET_ACCESS_KEY": "canary-1",
         "DARKROOM_DATABASE_URL": "canary-2",
         "HF_TOKEN": "canary-3",
+        "HF_HOME": "/canary-5",
         "MY_PASSWORD": "canary-4",
     }
     for name, value in secrets.items():
