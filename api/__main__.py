@@ -42,7 +42,7 @@ async def serve(catalogue: Catalogue, settings: Settings) -> ExitCode:
     from api.database.database import Database
 
     _require_loopback(settings.host)
-    _require_captioner(catalogue, settings.title_model)
+    _check_title_model(catalogue, settings.title_model)
     database = await until_available(Database.open, settings.ledger_url)
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
     store = await until_available(open_object_store, settings.store_url)
@@ -122,13 +122,14 @@ def _require_loopback(host: str) -> None:
         )
 
 
-def _require_captioner(catalogue: Catalogue, model: str) -> None:
-    """The describer's model: what it makes may be unknown until it is downloaded."""
+def _check_title_model(catalogue: Catalogue, model: str) -> None:
+    """Without it the describer alone cannot work, so its absence does not stop the rest."""
     try:
-        makes = catalogue[model].result
+        makes_images = catalogue[model].makes_images
     except UnknownModel as error:
-        raise SettingsInvalid(f"DARKROOM_TITLE_MODEL={model}: {error}") from error
-    if makes == "image":
+        logger.warning("title_model_unknown", setting="DARKROOM_TITLE_MODEL", reason=str(error))
+        return
+    if makes_images:
         raise SettingsInvalid(f"DARKROOM_TITLE_MODEL={model}: it makes images, no titles")
 
 
