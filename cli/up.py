@@ -35,6 +35,11 @@ def up() -> None:
     except SettingsInvalid as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(ExitCode.USAGE) from error
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        console.print(f"DARKROOM_DATA_DIR={settings.data_dir}: {error}", style="red", markup=False)
+        raise typer.Exit(ExitCode.USAGE) from error
     raise typer.Exit(asyncio.run(_run(settings)))
 
 

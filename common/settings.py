@@ -70,13 +70,13 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve()}/ledger.sqlite"
 
 
-def read_settings() -> Settings:
-    """From the environment, and from the project's apps.env for what is not set there.
+def read_settings(file: Path = PROJECT / "apps.env") -> Settings:
+    """From the environment, and from `file` for what is not set there.
 
     Raises SettingsInvalid, which names the variable and what it should be.
     """
     try:
-        settings = Settings(_env_file=PROJECT / "apps.env")
+        settings = Settings(_env_file=file)
     except ValidationError as error:
         wrong = error.errors()[0]
         name = "DARKROOM_" + str(wrong["loc"][0]).upper()

@@ -300,6 +300,15 @@ async def test_the_engine_is_recycled_after_so_many_jobs(echo: Bench) -> None:
     assert echo.engine.jobs_run == 1
 
 
+async def test_the_engine_is_recycled_when_it_holds_too_much(echo: Bench) -> None:
+    ids = [await echo.submit(prompt=str(n)) for n in range(2)]
+    echo.start(recycle_mib=1)
+    for id in ids:
+        *_, last = await echo.events(id, ended)
+        assert isinstance(last, JobSucceeded)
+    assert echo.engine.jobs_run == 1
+
+
 async def test_a_model_that_cannot_load_leaves_its_jobs_and_tells_the_reason(
     tmp_path: Path,
 ) -> None:

@@ -113,3 +113,13 @@ def test_the_sixth_start_after_five_lost_ones_ends_the_job() -> None:
     assert standing.end is not None
     assert standing.end.error_code == "consumer_lost"
     assert standing.stray_start
+
+
+def test_the_release_of_an_older_attempt_leaves_the_running_one() -> None:
+    standing = new_standing()
+    for token in ("a", "b"):
+        standing.take(JobStarted(job="j", token=token, at=1.0, worker="w"))
+    standing.take(JobReleased(job="j", token="a", at=2.0, reason="late"))
+    assert (standing.state, standing.token) == (JobState.PROCESSING, "b")
+    standing.take(JobReleased(job="j", token="b", at=3.0, reason="stop"))
+    assert (standing.state, standing.token) == (JobState.STARTING, None)

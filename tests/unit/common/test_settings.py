@@ -74,3 +74,21 @@ def test_a_setting_that_makes_no_sense_is_named_with_its_value(
 def test_settings_never_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings().port = 1  # type: ignore[misc]
+
+
+def test_a_file_of_settings_is_read_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "apps.env"
+    file.write_text("DARKROOM_PORT=8123\n# DARKROOM_SLOTS=9\nDARKROOM_IDLE_SECONDS=7\nOTHER=1\n")
+    monkeypatch.setenv("DARKROOM_IDLE_SECONDS", "8")
+
+    settings = read_settings(file)
+
+    assert (settings.port, settings.slots, settings.idle_seconds) == (8123, 4, 8.0)
+
+
+def test_a_data_folder_that_no_url_can_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_DATA_DIR", "what?")
+    with pytest.raises(SettingsInvalid, match="DARKROOM_DATA_DIR"):
+        read_settings()

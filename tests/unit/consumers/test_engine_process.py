@@ -146,6 +146,20 @@ async def test_custom_code_sees_no_credentials(
     await engine.close()
 
 
+async def test_a_model_of_the_hub_gets_its_token_and_nothing_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = ("AWS_PROFILE", "PGHOST", "DARKROOM_JOB_LOG_URL")
+    for name in (*ours, "HF_TOKEN", "HF_HOME"):
+        monkeypatch.setenv(name, "canary")
+    engine = EngineProcess(ECHO, max_pixels=PIXELS)
+    await engine.start()
+    seen = psutil.Process(engine.pid).environ()
+    await engine.close()
+    assert (seen["HF_TOKEN"], seen["HF_HOME"]) == ("canary", "canary")
+    assert not set(ours) & set(seen)
+
+
 async def test_a_model_that_cannot_load_says_why(tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("import there_is_no_such_package\n")
