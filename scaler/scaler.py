@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import structlog
 
@@ -11,25 +10,13 @@ from common.catalogue import Catalogue, ModelSpec
 from common.errors import LaunchFailed, LogUnavailable
 from common.job_log import Bounds, JobLog, TopicPartition
 from common.topic import consumer_group, job_topics
+from scaler.history import History
 from scaler.launchers import Launched, Launcher
 from scaler.policy import Decision, ModelSeen, Policy
 
 ROUND_SECONDS = 0.5
-SETTLED_SECONDS = 30.0  # a consumer that outlives the one that failed by this ends the row
 
 logger = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _History:
-    """What a round must remember of a model."""
-
-    idle_since: float
-    started_at: float = 0.0  # the newest consumer
-    lived: float = 0.0  # seconds, the one that failed last
-    failures: int = 0
-    failed_at: float = 0.0
-    reason: str = ""
 
 
 class Scaler:
@@ -49,7 +36,7 @@ class Scaler:
         self._launcher = launcher
         self._policy = policy
         self._idle_seconds = idle_seconds
-        self._history: dict[str, _History] = {}
+        self._history: dict[str, History] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then every consumer is stopped and waited for."""
@@ -87,23 +74,15 @@ class Scaler:
     def _see(
         self, model: ModelSpec, lag: int | None, launched: list[Launched], now: float
     ) -> ModelSeen:
-        history = self._history.setdefault(model.name, _History(idle_since=now))
-        if lag:
-            history.idle_since = now
-        working = sum(one.works for one in launched)
-        # A large model may fail only after minutes of loading: being alive is no success yet.
-        if working and now > history.started_at + history.lived + SETTLED_SECONDS:
-            history.failures = 0
+        history = self._history.setdefault(model.name, History(idle_since=now))
+        history.look(lag, launched, now)
         for one in launched:
             if one.failed:
-                history.failures += 1
-                history.failed_at = now
-                history.lived = now - history.started_at
                 logger.warning("consumer_died", model=model.name, exit_code=one.exit_code)
         return ModelSeen(
             model=model.name,
             lag=lag,
-            consumers=working,
+            consumers=sum(one.works for one in launched),
             minimum=model.min,
             idle_after=self._idle_seconds if model.idle is None else model.idle,
             idle_since=history.idle_since,
@@ -127,9 +106,9 @@ class Scaler:
             for one in alive[decision.consumers :]:
                 await self._launcher.stop(one.id)
             for _ in range(decision.consumers - len(alive)):
-                history.started_at = now
+                history.start(now)
                 try:
                     await self._launcher.start(decision.model)
                 except LaunchFailed as error:
-                    history.failures, history.failed_at = history.failures + 1, now
+                    history.fail(now)
                     logger.error("launch_failed", model=decision.model, error=str(error))
