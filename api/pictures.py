@@ -18,10 +18,9 @@ from PIL import (
 
 from api.picture_structure import check_structure, kind_of
 from api.problems import Problem
+from common.parameters import MAX_SIDE
 from common.settings import Settings
 
-# What a camera or a scanner makes stays far below; a JPEG's own limit, 65,535, does not.
-MAX_SIDE = 16_383  # pixels; WebP can hold no more
 _PLUGINS = (  # named, so that an unknown format never makes Pillow import all of its plugins
     BmpImagePlugin,
     GifImagePlugin,

@@ -19,7 +19,7 @@ from api.database.recording import Applied, Rejection, apply, reject, start_firs
 from api.vetting import cleaned, refusal
 from common import wire
 from common.errors import WireInvalid
-from common.events import CancelJob, JobEvent, JobStarted, JobUpdate
+from common.events import CancelJob, JobEnd, JobEvent, JobStarted, JobUpdate
 from common.job_log import Delivery, JobLog, Subscription
 from common.outage import until_available
 from common.text import clean
@@ -145,13 +145,12 @@ class Recorder:
         None if it is neither: a transaction then finds out how the job stands.
         """
         event = reading.event
-        end = None if event is None else end_of(event)
-        if event is None or (end is None and not isinstance(event, JobStarted)):
+        if not isinstance(event, JobStarted | JobEnd):
             return None
         async with self._database.statement() as connection:
             if isinstance(event, JobStarted):
                 return await start_first(connection, event)
-            return None if end is None else await ending.end(connection, event.job, end)
+            return await ending.end(connection, event.job, end_of(event))
 
 
 async def _acknowledge(announced: asyncio.Queue[_Recorded], subscription: Subscription) -> None:

@@ -32,6 +32,10 @@ class Task(StrEnum):
     CUSTOM = "custom"
 
 
+MOST_NEW_TOKENS = 1024  # of a request, and so of a model's line
+MOST_STEPS = 150
+MOST_GUIDANCE = 50
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 # What stands before a comment: a # inside a word or inside quotes begins none.
@@ -49,12 +53,12 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     min: Annotated[int, Meta(ge=0)] = 0  # consumers that the scaler keeps even when idle
     idle: Annotated[float, Meta(ge=0)] | None = None  # seconds without work before a consumer stops
     device: Annotated[str, Meta(pattern=DEVICE)] | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    dtype: Dtype | None = None
     prompt: str | None = None  # used where a request has none
-    max_new_tokens: Annotated[int, Meta(ge=1, le=1024)] | None = None
-    steps: Annotated[int, Meta(ge=1, le=150)] | None = None
+    max_new_tokens: Annotated[int, Meta(ge=1, le=MOST_NEW_TOKENS)] | None = None
+    steps: Annotated[int, Meta(ge=1, le=MOST_STEPS)] | None = None
     strength: Annotated[float, Meta(ge=0, le=1)] | None = None
-    guidance: Annotated[float, Meta(ge=0, le=50)] | None = None
+    guidance: Annotated[float, Meta(ge=0, le=MOST_GUIDANCE)] | None = None
 
     @property
     def version(self) -> str:

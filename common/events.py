@@ -59,6 +59,7 @@ class JobCanceled(Event, frozen=True, kw_only=True, tag="canceled"):
     """The attempt stopped because its job was canceled."""
 
 
+JobEnd = JobSucceeded | JobFailed | JobCanceled
 JobEvent = JobStarted | JobReleased | JobProgress | JobSucceeded | JobFailed | JobCanceled
 
 

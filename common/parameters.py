@@ -14,12 +14,13 @@ import msgspec
 from msgspec import Meta, inspect
 from msgspec.structs import FieldInfo
 
-from common.catalogue import ModelSpec, Task
+from common.catalogue import MOST_GUIDANCE, MOST_NEW_TOKENS, MOST_STEPS, ModelSpec, Task
 from common.errors import BadInput
 from common.job import Parameter
 
 LONGEST_TEXT = 32 * 1024  # bytes of UTF-8
 LARGEST_SEED = 2**63 - 1
+MAX_SIDE = 16_383  # px; what each output format can hold, and far above a camera
 _SHOWN = 60  # characters of a wrong value that its error repeats
 
 Prompt = Annotated[str, Meta(description="What to do, or how the text begins. At most 32 kB.")]
@@ -41,7 +42,9 @@ class ImageToTextParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Of captioners and chat models that see."""
 
     prompt: Prompt = ""
-    max_new_tokens: Annotated[int, Meta(ge=1, le=1024, description="Longest text, in tokens.")] = 64
+    max_new_tokens: Annotated[
+        int, Meta(ge=1, le=MOST_NEW_TOKENS, description="Longest text, in tokens.")
+    ] = 64
     temperature: Annotated[
         float, Meta(ge=0, le=2, description="0 takes the likeliest token; above it, samples.")
     ] = 0
@@ -61,10 +64,11 @@ class ImageToImageParameters(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, le=1, description="How far from the image: 1 keeps nothing of it.")
     ] = 0.6
     steps: Annotated[
-        int, Meta(ge=1, le=150, description="Of the whole schedule; steps x strength are run.")
+        int,
+        Meta(ge=1, le=MOST_STEPS, description="Of the whole schedule; steps x strength are run."),
     ] = 30
     guidance: Annotated[
-        float, Meta(ge=0, le=50, description="How strictly the prompt is followed.")
+        float, Meta(ge=0, le=MOST_GUIDANCE, description="How strictly the prompt is followed.")
     ] = 7.5
     seed: Seed | None = None
     output_format: OutputFormat = "jpeg"

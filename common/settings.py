@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.catalogue import DEVICE
+from common.catalogue import DEVICE, Dtype
 from common.errors import SettingsInvalid
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ class Settings(BaseSettings):
 
     # How work is done
     device: str = Field("auto", pattern=DEVICE)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     recycle_jobs: int = Field(10_000, ge=0)
     recycle_mib: int = Field(0, ge=0)
     grace_seconds: float = Field(30.0, ge=0)

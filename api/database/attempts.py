@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from api.database.ending import End
 from common.events import (
-    JobCanceled,
+    JobEnd,
     JobEvent,
     JobFailed,
     JobProgress,
@@ -115,8 +115,8 @@ class Standing:
         self.moved = True
 
 
-def end_of(event: JobEvent) -> End | None:
-    """How the event ends its job; None if it does not."""
+def end_of(event: JobEnd) -> End:
+    """How the event ends its job."""
     if isinstance(event, JobSucceeded):
         return End(
             state=JobState.SUCCEEDED,
@@ -135,12 +135,10 @@ def end_of(event: JobEvent) -> End | None:
             error_code=event.code,
             logs=event.logs,
         )
-    if isinstance(event, JobCanceled):
-        return End(
-            state=JobState.CANCELED,
-            at=event.at,
-            token=event.token,
-            error="The job was canceled.",
-            error_code="canceled",
-        )
-    return None
+    return End(
+        state=JobState.CANCELED,
+        at=event.at,
+        token=event.token,
+        error="The job was canceled.",
+        error_code="canceled",
+    )

@@ -15,10 +15,10 @@ from typing import cast
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from common.errors import BadInput
+from common.parameters import MAX_SIDE
 from consumers.engines.base import EngineFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_SIDE = 16_383  # px; what each output format can hold (WebP has the smallest limit)
 
 _QUALITY = {"jpeg": {"quality": 95}, "webp": {"quality": 90}, "png": {}}
 _SIXTEEN_BITS = 65_535

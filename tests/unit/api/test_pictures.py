@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from api.picture_structure import check_structure, kind_of
-from api.pictures import MAX_SIDE, PictureLimits, check_picture
+from api.pictures import PictureLimits, check_picture
 from api.problems import Problem
+from common.parameters import MAX_SIDE
 
 pytestmark = pytest.mark.anyio
 
