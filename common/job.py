@@ -55,7 +55,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     priority: Priority = Priority.NORMAL
     parameters: dict[str, Parameter] = {}  # prompt, strength, …; checked against the task's schema
-    inputs: dict[str, str] = {}  # name of the input ("image") -> object key
+    inputs: dict[str, str] = {}  # name of the input ("image") -> object key, or https:// URL
+    start_by: float | None = None  # seconds since the epoch; unstarted then, it is canceled
 
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,3 +97,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     metadata: JsonObject = {}
     group_id: str | None = None
+    cancel_at: float | None = None  # not ended then, it is canceled
+    retry_of: str | None = None  # the job that this one runs once more
+    reused_from: str | None = None  # the job whose result this one took over
+    webhook: str | None = None  # where this job's own webhooks go
+    webhook_events: tuple[str, ...] = ()  # which; empty: those that the API's default names
+    dead_letter: str | None = None  # waiting, replayed or discarded, if it failed for good
+    removed_at: float | None = None  # when its inputs and results were removed

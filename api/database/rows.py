@@ -12,7 +12,7 @@ from common.job import Job, JobSpec, JobState, JsonObject, Output, Parameter, Pr
 _encoder = msgspec.json.Encoder()
 _parameters = msgspec.json.Decoder(dict[str, Parameter])
 _inputs = msgspec.json.Decoder(dict[str, str])
-_labels = msgspec.json.Decoder(tuple[str, ...])
+_words = msgspec.json.Decoder(tuple[str, ...])
 _object = msgspec.json.Decoder(JsonObject)
 _output = msgspec.json.Decoder(Output)
 
@@ -32,6 +32,12 @@ _SAME = (
     "error_code",
     "logs",
     "group_id",
+    "cancel_at",
+    "retry_of",
+    "reused_from",
+    "webhook",
+    "dead_letter",
+    "removed_at",
 )
 
 
@@ -53,6 +59,8 @@ def row_of(job: Job) -> dict[str, Any]:
         "priority": job.spec.priority.value,
         "parameters": to_json(job.spec.parameters),
         "inputs": to_json(job.spec.inputs),
+        "start_by": job.spec.start_by,
+        "webhook_events": to_json(job.webhook_events) if job.webhook_events else None,
         "state": job.state.value,
         "output": None if job.output is None else to_json(job.output),
         "labels": to_json(job.labels),
@@ -76,17 +84,19 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
         spec=spec_of(row),
         state=JobState(columns["state"]),
         output=None if columns["output"] is None else _output.decode(columns["output"]),
-        labels=_labels.decode(columns["labels"]),
+        labels=_words.decode(columns["labels"]),
+        webhook_events=_words.decode(columns["webhook_events"] or "[]"),
         metadata=_object.decode(columns["metadata"]),
     )
 
 
 def spec_of(row: Row[*tuple[Any, ...]]) -> JobSpec:
-    """What was asked, of a row that holds model, priority, parameters and inputs."""
+    """What was asked, of a row that holds what `JobSpec` does."""
     columns = row._mapping
     return JobSpec(
         model=columns["model"],
         priority=Priority(columns["priority"]),
         parameters=_parameters.decode(columns["parameters"]),
         inputs=_inputs.decode(columns["inputs"]),
+        start_by=columns["start_by"],
     )

@@ -75,6 +75,11 @@ def _appended(
 async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, JobSpec]:
     """What was asked, of those of the jobs that have still not ended."""
     query = select(
-        jobs.c.id, jobs.c.model, jobs.c.priority, jobs.c.parameters, jobs.c.inputs
+        jobs.c.id,
+        jobs.c.model,
+        jobs.c.priority,
+        jobs.c.parameters,
+        jobs.c.inputs,
+        jobs.c.start_by,
     ).where(UNENDED, jobs.c.id.in_(ids))
     return {row.id: spec_of(row) for row in await connection.execute(query)}

@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
 )
 
 metadata = MetaData(
@@ -58,6 +59,15 @@ jobs = Table(
     Column("log_partition", Integer),
     Column("log_offset", BigInteger),
     Column("appended_at", Double),
+    Column("start_by", Double),  # unstarted then, it is canceled
+    Column("cancel_at", Double),  # not ended then, it is canceled
+    Column("retry_of", Text),  # the job that this one runs once more
+    Column("reused_from", Text),  # the job whose result this one took over
+    Column("reuse_key", Text),  # a digest of image, model, version and parameters
+    Column("webhook", Text),  # a URL
+    Column("webhook_events", Text),  # JSON
+    Column("dead_letter", Text),  # waiting, replayed or discarded; null for any other job
+    Column("removed_at", Double),  # when its inputs and results were removed
     CheckConstraint(
         "(completed_at IS NULL) = (state IN ('starting', 'processing'))", name="ended_at_a_time"
     ),
@@ -76,6 +86,39 @@ Index(
     jobs.c.id,
     postgresql_where=UNENDED,
     sqlite_where=UNENDED,
+)
+
+# What a clock ends.
+_START_BY = and_(jobs.c.start_by.is_not(None), jobs.c.state == "starting")
+_CANCEL_AT = and_(jobs.c.cancel_at.is_not(None), UNENDED)
+Index("ix_jobs_start_by", jobs.c.start_by, postgresql_where=_START_BY, sqlite_where=_START_BY)
+Index("ix_jobs_cancel_at", jobs.c.cancel_at, postgresql_where=_CANCEL_AT, sqlite_where=_CANCEL_AT)
+
+# What retention walks, oldest first.
+KEPT = and_(jobs.c.completed_at.is_not(None), jobs.c.removed_at.is_(None))
+Index("ix_jobs_kept", jobs.c.completed_at, jobs.c.id, postgresql_where=KEPT, sqlite_where=KEPT)
+
+# Results that may answer again.
+REUSABLE = and_(
+    jobs.c.reuse_key.is_not(None), jobs.c.state == "succeeded", jobs.c.removed_at.is_(None)
+)
+Index(
+    "ix_jobs_reusable",
+    jobs.c.owner,
+    jobs.c.reuse_key,
+    postgresql_where=REUSABLE,
+    sqlite_where=REUSABLE,
+)
+
+# Dead letters that nobody has dealt with.
+DEAD = jobs.c.dead_letter == "waiting"
+Index(
+    "ix_jobs_dead",
+    jobs.c.owner,
+    jobs.c.completed_at,
+    jobs.c.id,
+    postgresql_where=DEAD,
+    sqlite_where=DEAD,
 )
 
 job_labels = Table(
@@ -124,3 +167,86 @@ files = Table(
     Column("created_at", Double, nullable=False),
 )
 Index(None, files.c.owner, files.c.created_at, files.c.id)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),  # the public part of the key
+    Column("owner", Text, nullable=False, index=True),  # whose jobs it sees; stays on rotation
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the whole key, as hex
+    Column("scopes", Text, nullable=False),  # JSON
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("last_used_at", Double),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),  # of route, parameters and image
+    Column("job", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Double, nullable=False, index=True),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False, index=True),
+    # Null: it signs the webhooks that jobs name themselves.
+    Column("endpoint", ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), index=True),
+    Column("secret", Text, nullable=False),  # whsec_...
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),  # set by a rotation; null for the newest
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),  # JSON
+    Column("state", Text, nullable=False),  # active, paused or off
+    Column("reason", Text, nullable=False),  # why it is off
+    Column("created_at", Double, nullable=False),
+)
+Index(None, webhook_endpoints.c.owner, webhook_endpoints.c.created_at, webhook_endpoints.c.id)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),  # the header webhook-id
+    Column("owner", Text, nullable=False),
+    Column("endpoint", ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), index=True),
+    Column("job", ForeignKey("jobs.id", ondelete="CASCADE"), index=True),  # null: a test
+    Column("url", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("state", Text, nullable=False),  # pending, delivered or exhausted
+    Column("attempts", Integer, nullable=False),  # that were made
+    Column("next_at", Double),  # null once it is not pending any more
+    Column("created_at", Double, nullable=False),
+)
+Index(None, webhook_deliveries.c.owner, webhook_deliveries.c.created_at, webhook_deliveries.c.id)
+_DUE = webhook_deliveries.c.next_at.is_not(None)
+Index(
+    "ix_webhook_deliveries_due",
+    webhook_deliveries.c.next_at,
+    postgresql_where=_DUE,
+    sqlite_where=_DUE,
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("delivery", ForeignKey("webhook_deliveries.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("seconds", Double, nullable=False),  # that it took
+    Column("code", Integer),  # of the reply; null without one
+    Column("reply", Text, nullable=False),  # its first bytes, or why there was none
+)

@@ -51,6 +51,7 @@ MESSAGES: dict[str, tuple[msgspec.Struct, Decode]] = {
             priority=Priority.HIGH,
             parameters={"prompt": "plus grand, s'il vous plaît", "steps": 4, "strength": 0.5},
             inputs={"image": "inputs/local/2026-11-21/ab12"},
+            start_by=1793000060.5,
         ),
         decode_spec,
     ),
