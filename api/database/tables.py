@@ -73,10 +73,11 @@ jobs = Table(
     ),
 )
 
-# Pages, newest first. Each other filter thins out what one of these yields.
+# Pages, newest first. Times only bound what one of these yields; labels have their own table.
 Index(None, jobs.c.owner, jobs.c.created_at, jobs.c.id)
 Index(None, jobs.c.owner, jobs.c.state, jobs.c.created_at, jobs.c.id)
 Index(None, jobs.c.owner, jobs.c.model, jobs.c.created_at, jobs.c.id)
+Index(None, jobs.c.owner, jobs.c.model, jobs.c.state, jobs.c.created_at, jobs.c.id)
 
 # What the sweeper walks.
 UNENDED = jobs.c.completed_at.is_(None)

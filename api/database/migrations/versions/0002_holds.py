@@ -20,6 +20,7 @@ _TABLES = (
     "webhook_endpoints",
     "api_keys",
 )
+_PAGE_INDEX = "ix_jobs_owner_model_state_created_at_id"
 _COLUMNS: tuple[sa.Column[Any], ...] = (
     sa.Column("start_by", sa.Double()),
     sa.Column("cancel_at", sa.Double()),
@@ -161,6 +162,7 @@ def upgrade() -> None:
     )
     for column in _COLUMNS:
         op.add_column("jobs", column)
+    op.create_index(_PAGE_INDEX, "jobs", ["owner", "model", "state", "created_at", "id"])
     for name, (columns, rows) in _INDEXES.items():
         where = sa.text(rows)
         op.create_index(name, "jobs", columns, postgresql_where=where, sqlite_where=where)
@@ -169,7 +171,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in _TABLES:
         op.drop_table(table)
-    for name in _INDEXES:
+    for name in (_PAGE_INDEX, *_INDEXES):
         op.drop_index(name, table_name="jobs")
     for column in _COLUMNS:
         op.drop_column("jobs", column.name)
