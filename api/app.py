@@ -22,7 +22,16 @@ from api.metrics import Metrics
 from api.observing import REQUEST_ID, Observing
 from api.pictures import PictureLimits
 from api.problems import Problem, problem_response
-from api.routes import describer, diffusion, files, health, models, predictions, results
+from api.routes import (
+    dead_letters,
+    describer,
+    diffusion,
+    files,
+    health,
+    models,
+    predictions,
+    results,
+)
 from api.submit import Submitter
 from api.uploads import UploadBudget
 from api.waiting import Waiters
@@ -41,7 +50,7 @@ from common.job_log import JobLog
 from common.object_store import ObjectStore
 from common.settings import Settings
 
-ROUTERS = (predictions, files, models, results, diffusion, describer, health)
+ROUTERS = (predictions, dead_letters, files, models, results, diffusion, describer, health)
 
 # What our errors become; api/problems.py has the status of each code.
 ERRORS: dict[type[DarkroomError], str] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ class Message(NamedTuple):
     topic: str
     key: str
     body: msgspec.Struct
+    headers: Mapping[str, str] = MappingProxyType({})  # beside those that say how to read it
 
 
 async def append_each(log: JobLog, messages: Iterable[Message]) -> list[Position | LogUnavailable]:
@@ -27,7 +29,8 @@ async def append_each(log: JobLog, messages: Iterable[Message]) -> list[Position
     async def append(message: Message) -> Position | LogUnavailable:
         try:
             body = wire.encode(message.body)
-            return await log.append(message.topic, message.key, body, wire.HEADERS)
+            headers = {**wire.HEADERS, **message.headers}
+            return await log.append(message.topic, message.key, body, headers)
         except LogUnavailable as error:
             return error
 

@@ -20,6 +20,8 @@ CODES: dict[str, tuple[int, str]] = {
     "unknown_model": (404, "There is no model 'a/b'. Known models: darkroom/shapes."),
     "unknown_prediction": (404, "There is no such prediction: check its id."),
     "unknown_file": (404, "There is no such file: upload it with POST /v1/files."),
+    "unknown_dead_letter": (404, "No dead letter with this id waits: see GET /v1/dead-letters."),
+    "no_dead_letter_matches": (404, "No dead letter matches: see GET /v1/dead-letters/groups."),
     "unknown_result": (404, "There is no such result: copy the whole access_link."),
     "method_not_allowed": (405, "PATCH does not work here: use GET."),
     "removed": (410, "Its bytes were removed: send the image again."),

@@ -16,10 +16,12 @@ from api.database.attempts import end_of
 from api.database.database import Database
 from api.database.errors import DataError
 from api.database.recording import Applied, Rejection, apply, reject, start_first
+from api.dead_letter_copies import copies_of
 from api.vetting import cleaned, refusal
 from common import wire
 from common.errors import WireInvalid
 from common.events import CancelJob, JobEnd, JobEvent, JobStarted, JobUpdate
+from common.job import JobState
 from common.job_log import Delivery, JobLog, Subscription
 from common.outage import until_available
 from common.text import clean
@@ -51,6 +53,7 @@ class _Recorded:
 
     deliveries: Sequence[Delivery]
     messages: Sequence[Message]
+    failed: Sequence[str]  # jobs that ended so, of which some may be dead letters
 
 
 class Recorder:
@@ -93,7 +96,8 @@ class Recorder:
                 )
                 if deliveries:
                     applied = await until_available(self._record, deliveries)
-                    await recorded.put(_Recorded(deliveries, _messages(applied)))
+                    failed = [u.job for u in applied.updates if u.state is JobState.FAILED]
+                    await recorded.put(_Recorded(deliveries, _messages(applied), failed))
 
     async def _announce(
         self, recorded: asyncio.Queue[_Recorded], announced: asyncio.Queue[_Recorded]
@@ -101,6 +105,8 @@ class Recorder:
         while True:
             batch = await recorded.get()
             await until_available(append_all, self._log, batch.messages)
+            letters = await until_available(copies_of, self._database, batch.failed)
+            await until_available(append_all, self._log, letters)
             await announced.put(batch)
 
     async def _record(self, deliveries: Sequence[Delivery]) -> Applied:

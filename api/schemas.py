@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -199,6 +200,74 @@ class Title(msgspec.Struct, frozen=True, kw_only=True):
     """The caption of the image."""
 
     title: str
+
+
+class DeadLetterUrls(msgspec.Struct, frozen=True, kw_only=True):
+    """The prediction itself, and what can be done with it. POST to the last two."""
+
+    get: str
+    replay: str
+    discard: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction that failed for good, through nothing that its user sent."""
+
+    id: str
+    model: str
+    cause: str
+    error: str
+    attempts: int
+    created_at: str
+    failed_at: str
+    data_removed: bool
+    urls: DeadLetterUrls
+
+
+class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters that wait, the latest failures first."""
+
+    next: str | None
+    previous: str | None
+    results: list[DeadLetter]
+
+
+class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The dead letters of one model with one cause; `sample` is the latest of them."""
+
+    model: str
+    cause: str
+    count: int
+    first_failed_at: str
+    last_failed_at: str
+    sample: DeadLetter
+
+
+class DeadLetterGroups(msgspec.Struct, frozen=True, kw_only=True):
+    """All groups, the largest first."""
+
+    results: list[DeadLetterGroup]
+
+
+class DeadLetterSelection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters: some by id, those that match every filter given, or all."""
+
+    ids: list[str] | None = None
+    all: bool = False
+    cause: str | None = None
+    model: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    failed_after: datetime | None = None
+    failed_before: datetime | None = None
+
+
+class DeadLettersDiscarded(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and how many that were meant still wait: call again for those."""
+
+    done: int
+    remaining: int
+    ids: list[str]
 
 
 class DependencyState(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ SHARED = (EVENTS, UPDATES, CONTROL, WORKERS)
 
 LONGEST_MODEL = 160  # characters of slug, so that prefix and suffix fit Kafka's 249
 _HOUR = 3600
+_DEAD = "dead"
 
 _MODEL = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
@@ -57,6 +58,14 @@ def job_topics(model: str) -> dict[str, int]:
     return {job_topic(model, priority): priority.weight for priority in Priority}
 
 
+def dead_letter_topic(model: str) -> str:
+    """Where copies of the model's dead letters lie, for whoever wants to look; no work waits there.
+
+    It is none of `job_topics`: no consumer takes from it, and no lag or sweep counts it.
+    """
+    return f"jobs.{slug(model)}.{_DEAD}"
+
+
 def consumer_group(model: str) -> str:
     """The group in which all consumers of a model share its jobs."""
     return f"consumers.{slug(model)}"
@@ -64,11 +73,11 @@ def consumer_group(model: str) -> str:
 
 def is_shared_work(topic: str) -> bool:
     """Whether several readers share the topic's messages, so that it needs several partitions."""
-    return topic == EVENTS or topic.startswith("jobs.")
+    return topic == EVENTS or (topic.startswith("jobs.") and not topic.endswith(f".{_DEAD}"))
 
 
 def retention_seconds(topic: str) -> int:
     """How long a message stays, at least, if nothing removes it earlier."""
-    if is_shared_work(topic):
+    if topic == EVENTS or topic.startswith("jobs."):
         return 7 * 24 * _HOUR
     return 24 * _HOUR if topic == CONTROL else _HOUR

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.jobs import get
 from api.database.rows import to_json
-from api.database.tables import UNENDED, attempts, jobs
+from api.database.tables import UNENDED, WAITING, attempts, jobs
 from common.events import JobUpdate
+from common.failures import is_dead_letter
 from common.job import TERMINAL, Job, JobState, Output
 
 
@@ -32,6 +33,10 @@ class End:
     def __post_init__(self) -> None:
         if self.state not in TERMINAL:
             raise ValueError(f"{self.state} is no end")
+
+    @property
+    def is_dead_letter(self) -> bool:
+        return self.state is JobState.FAILED and is_dead_letter(self.error_code)
 
 
 _winner = (
@@ -57,6 +62,7 @@ _end = (
                 "error",
                 "error_code",
                 "logs",
+                "dead_letter",
             )
         },
     )
@@ -107,6 +113,7 @@ def _columns(job_id: str, end: End) -> dict[str, Any]:
         "end_error": end.error,
         "end_error_code": end.error_code,
         "end_logs": end.logs,
+        "end_dead_letter": WAITING if end.is_dead_letter else None,
     }
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    literal_column,
 )
 
 metadata = MetaData(
@@ -112,7 +113,9 @@ Index(
 )
 
 # Dead letters that nobody has dealt with.
-DEAD = jobs.c.dead_letter == "waiting"
+WAITING = "waiting"
+# A literal: no dialect takes a partial index for a value that it learns only later.
+DEAD = jobs.c.dead_letter == literal_column(f"'{WAITING}'")
 Index(
     "ix_jobs_dead",
     jobs.c.owner,

@@ -8,6 +8,9 @@ import msgspec
 
 from api.presenting import iso_time, version_id
 from api.schemas import (
+    DeadLetter,
+    DeadLetterGroup,
+    DeadLetterUrls,
     FileUrls,
     Metrics,
     Model,
@@ -114,10 +117,39 @@ _model = Model(
     latest_version=_version,
 )
 
+_letter = DeadLetter(
+    id=_ID,
+    model="darkroom/shapes",
+    cause="engine_crashed",
+    error="It crashed the engine 3 times: the engine's process died (signal 11).",
+    attempts=3,
+    created_at=iso_time(_TIME),
+    failed_at=iso_time(_TIME + 9),
+    data_removed=False,
+    urls=DeadLetterUrls(
+        get=_URL,
+        replay=f"{_BASE}/v1/dead-letters/{_ID}/replay",
+        discard=f"{_BASE}/v1/dead-letters/{_ID}/discard",
+    ),
+)
+_letters = DeadLetterGroup(
+    model="darkroom/shapes",
+    cause="engine_crashed",
+    count=1,
+    first_failed_at=iso_time(_TIME + 9),
+    last_failed_at=iso_time(_TIME + 9),
+    sample=_letter,
+)
+
 PREDICTION: Any = msgspec.to_builtins(_prediction)
 STARTING: Any = msgspec.to_builtins(_starting)
 CANCELED: Any = msgspec.to_builtins(_canceled)
 PREDICTIONS: Any = {"next": None, "previous": None, "results": [PREDICTION]}
+DEAD_LETTER: Any = msgspec.to_builtins(_letter)
+DEAD_LETTERS: Any = {"next": None, "previous": None, "results": [DEAD_LETTER]}
+DEAD_LETTER_GROUPS: Any = {"results": [msgspec.to_builtins(_letters)]}
+DEAD_LETTER_SELECTION = {"cause": "engine_crashed", "model": "darkroom/shapes"}
+DEAD_LETTERS_DISCARDED = {"done": 1, "remaining": 0, "ids": [_ID]}
 FILE: Any = msgspec.to_builtins(_file)
 FILES: Any = {"next": None, "previous": None, "results": [FILE]}
 VERSION: Any = msgspec.to_builtins(_version)

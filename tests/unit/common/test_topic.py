@@ -14,6 +14,7 @@ from common.topic import (
     SHARED,
     UPDATES,
     consumer_group,
+    dead_letter_topic,
     is_shared_work,
     job_topic,
     job_topics,
@@ -95,3 +96,12 @@ def test_work_is_kept_longest_and_cancellations_for_a_day() -> None:
     assert retention_seconds(EVENTS) == 7 * 24 * hour
     assert retention_seconds(CONTROL) == 24 * hour
     assert retention_seconds(UPDATES) == hour
+
+
+def test_dead_letters_lie_apart_from_the_work_and_as_long_as_it() -> None:
+    topic = dead_letter_topic("o/m")
+    assert topic == "jobs.o--m.dead"
+    assert topic not in job_topics("o/m")
+    assert not is_shared_work(topic)
+    assert retention_seconds(topic) == retention_seconds(job_topic("o/m", Priority.LOW))
+    assert is_shared_work(job_topic("o/dead", Priority.LOW))

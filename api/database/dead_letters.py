@@ -1,0 +1,213 @@
+"""Dead letters: jobs that failed for good, and with which nobody has dealt yet.
+
+The letter is the job's row itself. Its column says `waiting` from the job's end on, and `replayed`
+or `discarded` once, and for good, when somebody dealt with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.database.jobs import Cursor
+from api.database.rows import job_of, spec_of
+from api.database.tables import DEAD, jobs
+from common.job import Job, JobSpec, Priority
+from common.job_log import Position
+from common.topic import job_topic
+
+DISCARDED = "discarded"
+REPLAYED = "replayed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterFilter:
+    """Which letters are meant; what is None does not filter.
+
+    Times are seconds since the epoch and exclusive. Text may hold no NUL and no lone surrogate.
+    """
+
+    ids: tuple[str, ...] | None = None
+    cause: str | None = None
+    model: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+    failed_after: float | None = None
+    failed_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LetterPage:
+    """Some letters, the latest failures first, and where the pages before and after begin."""
+
+    letters: list[Job]
+    next: Cursor | None
+    previous: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterGroup:
+    """All letters of one model with one cause."""
+
+    model: str
+    cause: str
+    count: int
+    first_failed_at: float  # seconds since the epoch
+    last_failed_at: float
+    sample: Job  # the latest of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterCopy:
+    """What of a letter goes to the log."""
+
+    job: str
+    spec: JobSpec
+    cause: str
+    attempts: int
+    topic: str  # where the job had waited
+    position: Position | None  # None: it was not noted yet
+
+
+async def page(
+    connection: AsyncConnection,
+    *,
+    owner: str,
+    filter: LetterFilter,
+    cursor: Cursor | None,
+    limit: int,
+) -> LetterPage:
+    """At most `limit` of the owner's letters next to `cursor`, or the latest without one.
+
+    The cursor's time is that of the failure.
+    """
+    newer = cursor is not None and cursor.newer
+    place = tuple_(jobs.c.completed_at, jobs.c.id)
+    query = _query(owner, filter)
+    if cursor is not None:
+        here = tuple_(cursor.created_at, cursor.id)
+        query = query.where(place > here if newer else place < here)
+    rows = (await connection.execute(_ordered(query, newer).limit(limit + 1))).all()
+    found = [job_of(row) for row in rows[:limit]]
+    more = len(rows) > limit
+    if newer:
+        found.reverse()
+    if not found:
+        return LetterPage([], None, None)
+    return LetterPage(
+        found,
+        next=_cursor(found[-1]) if more or newer else None,
+        previous=_cursor(found[0], newer=True) if (more if newer else cursor is not None) else None,
+    )
+
+
+async def groups(
+    connection: AsyncConnection, *, owner: str, filter: LetterFilter
+) -> list[LetterGroup]:
+    """The owner's letters by model and cause, the largest group first.
+
+    Reads each letter that waits, through its index; no other job.
+    """
+    kind = (jobs.c.model, jobs.c.error_code)
+    latest = (jobs.c.completed_at.desc(), jobs.c.id.desc())
+    ranked = (
+        select(
+            jobs,
+            func.count().over(partition_by=kind).label("letters"),
+            func.min(jobs.c.completed_at).over(partition_by=kind).label("first_at"),
+            func.row_number().over(partition_by=kind, order_by=latest).label("rank"),
+        )
+        .where(*_wanted(owner, filter))
+        .subquery()
+    )
+    query = select(ranked).where(ranked.c.rank == 1)
+    query = query.order_by(ranked.c.letters.desc(), ranked.c.model, ranked.c.error_code)
+    return [
+        LetterGroup(
+            model=row.model,
+            cause=row.error_code,
+            count=row.letters,
+            first_failed_at=row.first_at,
+            last_failed_at=row.completed_at,
+            sample=job_of(row),
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def count(connection: AsyncConnection, *, owner: str, filter: LetterFilter) -> int:
+    """How many letters wait."""
+    query = select(func.count()).select_from(jobs).where(*_wanted(owner, filter))
+    return await connection.scalar(query) or 0
+
+
+async def discard(
+    connection: AsyncConnection, *, owner: str, filter: LetterFilter, limit: int
+) -> list[str]:
+    """Discard at most `limit` letters, the latest first, and return their ids."""
+    chosen = _ordered(select(jobs.c.id).where(*_wanted(owner, filter))).limit(limit)
+    settled = (
+        update(jobs)
+        # The second condition looks again at rows that another writer held meanwhile.
+        .where(jobs.c.id.in_(chosen), DEAD)
+        .values(dead_letter=DISCARDED)
+        .returning(jobs.c.id)
+    )
+    return list(await connection.scalars(settled))
+
+
+async def copies(connection: AsyncConnection, ids: Collection[str]) -> list[LetterCopy]:
+    """Those of the jobs that are letters and wait, as the log shall have them."""
+    query = select(jobs).where(jobs.c.id.in_(ids), DEAD)
+    return [
+        LetterCopy(
+            job=row.id,
+            spec=spec_of(row),
+            cause=row.error_code or "",
+            attempts=row.attempt,
+            topic=row.log_topic or job_topic(row.model, Priority(row.priority)),
+            position=None
+            if row.log_topic is None
+            else Position(row.log_topic, row.log_partition, row.log_offset),
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+def _wanted(owner: str, filter: LetterFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [DEAD, jobs.c.owner == owner]
+    bounds = (
+        (jobs.c.created_at, filter.created_after, filter.created_before),
+        (jobs.c.completed_at, filter.failed_after, filter.failed_before),
+    )
+    for column, after, before in bounds:
+        if after is not None:
+            conditions.append(column > after)
+        if before is not None:
+            conditions.append(column < before)
+    if filter.ids is not None:
+        conditions.append(jobs.c.id.in_(filter.ids))
+    if filter.cause is not None:
+        conditions.append(jobs.c.error_code == filter.cause)
+    if filter.model is not None:
+        conditions.append(jobs.c.model == filter.model)
+    return conditions
+
+
+def _query(owner: str, filter: LetterFilter) -> Select[Any]:
+    return select(jobs).where(*_wanted(owner, filter))
+
+
+def _ordered(query: Select[Any], oldest_first: bool = False) -> Select[Any]:
+    if oldest_first:
+        return query.order_by(jobs.c.completed_at.asc(), jobs.c.id.asc())
+    return query.order_by(jobs.c.completed_at.desc(), jobs.c.id.desc())
+
+
+def _cursor(letter: Job, *, newer: bool = False) -> Cursor:
+    assert letter.completed_at is not None
+    return Cursor(letter.completed_at, letter.id, newer=newer)

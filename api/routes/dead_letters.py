@@ -1,0 +1,236 @@
+"""Dead letters: what failed for good and waits for somebody to replay or to discard it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.asking import decode
+from api.database import dead_letters
+from api.database.dead_letters import LetterFilter, LetterGroup
+from api.dependencies import base_of, owner_of, parts_of
+from api.documentation import LEDGER, described, reference
+from api.presenting import iso_time
+from api.problems import Problem
+from api.routes import examples
+from api.routes.predictions import cursor_of, page_url
+from api.schemas import (
+    DeadLetter,
+    DeadLetterGroup,
+    DeadLetterGroups,
+    DeadLetterPage,
+    DeadLettersDiscarded,
+    DeadLetterSelection,
+    DeadLetterUrls,
+)
+from api.uploads import MAX_TEXT_BYTES, read_body
+from common.job import Job
+
+PAGE = 100
+MOST_AT_ONCE = 500  # letters that one call deals with
+PATH = "/v1/dead-letters"
+
+router = APIRouter(tags=["Dead letters"])
+
+_SELECTION_ERRORS = (
+    "invalid_json",
+    "invalid_text",
+    "invalid_request",
+    "no_dead_letter_matches",
+    "body_too_large",
+    "uploads_busy",
+)
+_BODY = {
+    "application/json": {
+        "schema": reference("DeadLetterSelection"),
+        "example": examples.DEAD_LETTER_SELECTION,
+    }
+}
+
+Word = Annotated[str | None, Query(max_length=200)]
+
+
+@router.get(
+    PATH,
+    **described("invalid_request", *LEDGER, reply="DeadLetterPage", example=examples.DEAD_LETTERS),
+)
+async def list_dead_letters(
+    request: Request,
+    cause: Word = None,
+    model: Word = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    failed_after: datetime | None = None,
+    failed_before: datetime | None = None,
+    cursor: Annotated[str | None, Query(description="From `next` or `previous`.")] = None,
+) -> Response:
+    """Dead letters that wait, the latest failures first, 100 a page."""
+    wanted = _filter(
+        DeadLetterSelection(
+            cause=cause,
+            model=model,
+            created_after=created_after,
+            created_before=created_before,
+            failed_after=failed_after,
+            failed_before=failed_before,
+        )
+    )
+    place = cursor_of(cursor)
+    async with parts_of(request).database.read() as connection:
+        page = await dead_letters.page(
+            connection, owner=owner_of(request), filter=wanted, cursor=place, limit=PAGE
+        )
+    base = base_of(request)
+    return _json(
+        DeadLetterPage(
+            next=page_url(request, base, page.next),
+            previous=page_url(request, base, page.previous),
+            results=[_present(letter, base) for letter in page.letters],
+        )
+    )
+
+
+@router.get(
+    f"{PATH}/groups",
+    **described(
+        "invalid_request", *LEDGER, reply="DeadLetterGroups", example=examples.DEAD_LETTER_GROUPS
+    ),
+)
+async def group_dead_letters(request: Request, cause: Word = None, model: Word = None) -> Response:
+    """Dead letters by model and cause, each group with its latest."""
+    wanted = _filter(DeadLetterSelection(cause=cause, model=model))
+    async with parts_of(request).database.read() as connection:
+        groups = await dead_letters.groups(connection, owner=owner_of(request), filter=wanted)
+    base = base_of(request)
+    return _json(DeadLetterGroups(results=[_present_group(group, base) for group in groups]))
+
+
+@router.post(
+    f"{PATH}/discard",
+    **described(
+        *_SELECTION_ERRORS,
+        *LEDGER,
+        reply="DeadLettersDiscarded",
+        example=examples.DEAD_LETTERS_DISCARDED,
+        body=_BODY,
+    ),
+)
+async def discard_dead_letters(request: Request) -> Response:
+    """Discard some, those that match a filter, or all: at most 500 a call. They stay failed."""
+    return await _discard(request, await _selected(request), "no_dead_letter_matches")
+
+
+@router.post(
+    f"{PATH}/{{prediction_id}}/discard",
+    **described(
+        "unknown_dead_letter",
+        *LEDGER,
+        reply="DeadLettersDiscarded",
+        example=examples.DEAD_LETTERS_DISCARDED,
+    ),
+)
+async def discard_dead_letter(request: Request, prediction_id: str) -> Response:
+    """Discard one. It stays failed."""
+    return await _discard(request, _one(prediction_id), "unknown_dead_letter")
+
+
+async def _discard(request: Request, wanted: LetterFilter, if_none: str) -> Response:
+    owner = owner_of(request)
+    async with parts_of(request).database.write() as connection:
+        done = await dead_letters.discard(
+            connection, owner=owner, filter=wanted, limit=MOST_AT_ONCE
+        )
+        remaining = await dead_letters.count(connection, owner=owner, filter=wanted)
+    if not done and wanted != LetterFilter():
+        raise _nothing(if_none)
+    return _json(DeadLettersDiscarded(done=len(done), remaining=remaining, ids=done))
+
+
+async def _selected(request: Request) -> LetterFilter:
+    """What the body selects. Raises Problem where it selects in no way, or in several."""
+    with parts_of(request).uploads.hold() as hold:
+        body = await read_body(request, hold, MAX_TEXT_BYTES)
+        selection = decode(body, DeadLetterSelection)
+    wanted = _filter(selection)
+    by_filter = msgspec.structs.replace(selection, ids=None, all=False) != DeadLetterSelection()
+    if selection.all + by_filter + (selection.ids is not None) != 1:
+        raise Problem("invalid_request", "Give either `ids`, or filters, or `all`: true.")
+    if len(selection.ids or ()) > MOST_AT_ONCE:
+        raise Problem("invalid_request", f"At most {MOST_AT_ONCE} ids: send the rest after them.")
+    return wanted
+
+
+def _filter(selection: DeadLetterSelection) -> LetterFilter:
+    ids = selection.ids
+    if "\0" in "".join((selection.cause or "", selection.model or "", *(ids or ()))):
+        raise Problem("invalid_request", "A filter holds a NUL character: remove it.")
+    return LetterFilter(
+        ids=None if ids is None else tuple(ids),
+        cause=selection.cause,
+        model=selection.model,
+        created_after=_seconds(selection.created_after),
+        created_before=_seconds(selection.created_before),
+        failed_after=_seconds(selection.failed_after),
+        failed_before=_seconds(selection.failed_before),
+    )
+
+
+def _one(prediction_id: str) -> LetterFilter:
+    if "\0" in prediction_id:
+        raise _nothing("unknown_dead_letter")
+    return LetterFilter(ids=(prediction_id,))
+
+
+def _nothing(code: str) -> Problem:
+    if code == "unknown_dead_letter":
+        detail = f"No dead letter with this id waits: see GET {PATH} for those that do."
+    else:
+        detail = f"No dead letter matches: see GET {PATH}/groups for models and causes there are."
+    return Problem(code, detail)
+
+
+def _present(letter: Job, base: str) -> DeadLetter:
+    url = f"{base}{PATH}/{letter.id}"
+    assert letter.completed_at is not None
+    return DeadLetter(
+        id=letter.id,
+        model=letter.spec.model,
+        cause=letter.error_code or "",
+        error=letter.error or "",
+        attempts=letter.attempt,
+        created_at=iso_time(letter.created_at),
+        failed_at=iso_time(letter.completed_at),
+        data_removed=letter.removed_at is not None,
+        urls=DeadLetterUrls(
+            get=f"{base}/v1/predictions/{letter.id}",
+            replay=f"{url}/replay",
+            discard=f"{url}/discard",
+        ),
+    )
+
+
+def _present_group(group: LetterGroup, base: str) -> DeadLetterGroup:
+    return DeadLetterGroup(
+        model=group.model,
+        cause=group.cause,
+        count=group.count,
+        first_failed_at=iso_time(group.first_failed_at),
+        last_failed_at=iso_time(group.last_failed_at),
+        sample=_present(group.sample, base),
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """Seconds since the epoch; a time without a zone is UTC."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _json(body: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
