@@ -45,6 +45,7 @@ from common.errors import (
     ObjectMissing,
     StoreUnavailable,
     UnknownModel,
+    UrlRefused,
 )
 from common.job_log import JobLog
 from common.object_store import ObjectStore
@@ -55,6 +56,7 @@ ROUTERS = (predictions, dead_letters, files, models, results, diffusion, describ
 # What our errors become; api/problems.py has the status of each code.
 ERRORS: dict[type[DarkroomError], str] = {
     UnknownModel: "unknown_model",
+    UrlRefused: "url_refused",
     ObjectMissing: "removed",
     LogUnavailable: "log_unavailable",
     StoreUnavailable: "store_unavailable",

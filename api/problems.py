@@ -44,6 +44,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_image": (422, "`image` is no data URI and no id of a file: see POST /v1/files."),
     "data_uri_too_large": (422, "A data URI has at most 262144 bytes: upload a file instead."),
     "image_url_not_supported": (422, "Image URLs are not fetched: send the picture itself."),
+    "url_refused": (422, "The URL's port is 8080: only 80 and 443 are connected to."),
     "metadata_too_large": (422, "metadata has 20000 bytes: at most 16384 are allowed."),
     "failed": (422, "The prediction failed: its error says why."),
     "internal_error": (500, "Something broke here: the request_id finds it in the log."),

@@ -9,6 +9,8 @@
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
     │   └── LedgerUnavailable
+    ├── UrlRefused              a user's URL leads where nothing of ours connects to
+    ├── UrlUnreachable          a user's URL leads to a server that does not answer
     ├── ObjectMissing           the store answered: there is no such object
     ├── EngineError
     │   ├── BadInput            this input will never work: fail its job, try no more
@@ -69,6 +71,14 @@ class StoreUnavailable(Unavailable):
 
 class LedgerUnavailable(Unavailable):
     """The database did not answer."""
+
+
+class UrlRefused(DarkroomError):
+    """A user's URL is not connected to; the message says why and names the fix."""
+
+
+class UrlUnreachable(DarkroomError):
+    """The server of a user's URL did not answer as HTTP has it. It is not ours to wait for."""
 
 
 class ObjectMissing(DarkroomError):
