@@ -30,6 +30,7 @@ from common.events import (
 from common.job import Job, JobState, Output, OutputFile
 from common.job_log import Delivery, JobLog
 from common.topic import CONTROL, EVENTS, UPDATES
+from tests.integration.ledger.half_log import HalfLog
 from tests.ledger import new_job, the_job, until
 
 pytestmark = pytest.mark.anyio
@@ -327,3 +328,22 @@ async def test_a_recorder_that_is_cut_off_anywhere_loses_nothing(
     for job in made:
         ended = await the_job(database, job.id)
         assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 1)
+
+
+async def test_an_event_is_not_acknowledged_before_its_update_is_told(
+    database: Database, log: JobLog, accepting: Accepting
+) -> None:
+    [job] = await accepted(accepting)
+    half = HalfLog(log, closed=UPDATES)
+    recorder = asyncio.create_task(Recorder(log=half, database=database).run())
+    await say(log, succeeded(job, "t"))
+    await asyncio.wait_for(half.tried.wait(), 60)
+    with pytest.raises(TimeoutError):
+        await until(lambda: caught_up(log), seconds=2)
+    recorder.cancel()
+    await asyncio.wait([recorder])
+    recorder = asyncio.create_task(Recorder(log=log, database=database).run())
+    [update] = await all_of(log, UPDATES, 1)
+    assert update.key == job.id
+    recorder.cancel()
+    await asyncio.wait([recorder])
