@@ -41,6 +41,7 @@ class Standing:
     token: str | None
     started_at: float | None
     progress: float | None
+    start_heard: bool = False  # whether a webhook tells of its start
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
     end: End | None = None  # to be given to `ending.end`; it changes nothing here by itself

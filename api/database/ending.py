@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.database.jobs import get
 from api.database.rows import to_json
 from api.database.tables import UNENDED, WAITING, attempts, jobs
+from api.database.telling import END_HEARD, TOLD_COLUMNS, insert_of, tell
 from common.events import JobUpdate
 from common.failures import is_dead_letter
 from common.job import TERMINAL, Job, JobState, Output
@@ -67,9 +69,14 @@ _end = (
         },
     )
 )
-_end_and_tell = _end.returning(jobs.c.id, jobs.c.owner, jobs.c.state, jobs.c.sequence)
+_end_and_return = _end.returning(jobs.c.id, jobs.c.owner, jobs.c.sequence, END_HEARD)
+_ended = _end.returning(*TOLD_COLUMNS, jobs.c.sequence).cte("ended")
+# On Postgres one statement ends the job and makes the rows of its webhooks.
+_end_and_tell = select(_ended.c.id, _ended.c.owner, _ended.c.sequence).add_cte(
+    insert_of(_ended, "postgresql", started=False).cte("told_of")
+)
 _open = (
-    select(jobs.c.id, jobs.c.owner, jobs.c.sequence)
+    select(jobs.c.id, jobs.c.owner, jobs.c.sequence, END_HEARD)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), UNENDED)
     .order_by(jobs.c.id)
     .with_for_update()
@@ -77,15 +84,27 @@ _open = (
 
 
 async def end(connection: AsyncConnection, job_id: str, end: End) -> JobUpdate | None:
-    """End the job inside the caller's transaction. None if it had ended, or does not exist."""
-    row = (await connection.execute(_end_and_tell, _columns(job_id, end))).one_or_none()
+    """End the job, and make the rows of its webhooks, inside the caller's transaction.
+
+    None if it had ended, or does not exist.
+    """
+    now = time.time()
+    if connection.dialect.name == "postgresql":
+        columns = {**_columns(job_id, end), "told_at": now}
+        row = (await connection.execute(_end_and_tell, columns)).one_or_none()
+    else:
+        row = (await connection.execute(_end_and_return, _columns(job_id, end))).one_or_none()
+        if row is not None and row.heard:
+            await tell(connection, [job_id], started=False, at=now)
     if row is None:
         return None
     return JobUpdate(job=row.id, owner=row.owner, state=end.state, sequence=row.sequence)
 
 
 async def end_each(connection: AsyncConnection, ends: Mapping[str, End]) -> dict[str, JobUpdate]:
-    """`end` for many jobs (id -> how) in two statements. Those that had ended are not in the reply.
+    """`end` for many jobs (id -> how) in two statements, or three where webhooks hear of them.
+
+    Those that had ended are not in the reply.
 
     A statement for many rows tells nothing of each, so they are locked and looked at first.
     """
@@ -94,6 +113,8 @@ async def end_each(connection: AsyncConnection, ends: Mapping[str, End]) -> dict
     rows = (await connection.execute(_open, {"ids": list(ends)})).all()
     if rows:
         await connection.execute(_end, [_columns(row.id, ends[row.id]) for row in rows])
+    heard = [row.id for row in rows if row.heard]
+    await tell(connection, heard, started=False, at=time.time())
     return {
         row.id: JobUpdate(
             job=row.id, owner=row.owner, state=ends[row.id].state, sequence=row.sequence + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.database import ending
 from api.database.attempts import Attempt, Standing
 from api.database.tables import attempts, jobs, rejected_events
+from api.database.telling import START_HEARD, TOLD_COLUMNS, insert_of, tell
 from common.events import JobEvent, JobReleased, JobStarted, JobUpdate
 from common.job import JobState
 from common.job_log import Position
@@ -48,6 +50,7 @@ async def apply(connection: AsyncConnection, events: Sequence[JobEvent]) -> Appl
     starting = any(isinstance(event, JobStarted | JobReleased) for event in events)
     standings = await _standings(connection, {event.job for event in events}, starting)
     applied = Applied()
+    unstarted = [standing for standing in standings.values() if standing.attempt == 0]
     for index, event in enumerate(events):
         standing = standings.get(event.job)
         if standing is None:
@@ -55,6 +58,8 @@ async def apply(connection: AsyncConnection, events: Sequence[JobEvent]) -> Appl
         else:
             standing.take(event)
     await _write(connection, list(standings.values()))
+    heard = [standing.job for standing in unstarted if standing.attempt and standing.start_heard]
+    await tell(connection, heard, started=True, at=time.time())
     ends = {job: standing.end for job, standing in standings.items() if standing.end is not None}
     ended = await ending.end_each(connection, ends)
     for job, standing in standings.items():
@@ -68,7 +73,13 @@ async def start_first(connection: AsyncConnection, event: JobStarted) -> JobUpda
     """Apply the first start of a job by one statement. None if it is not the first, or cannot."""
     if connection.dialect.name != "postgresql":  # SQLite cannot write two tables in one statement
         return None
-    columns = {"id_": event.job, "token_": event.token, "worker_": event.worker, "at_": event.at}
+    columns = {
+        "id_": event.job,
+        "token_": event.token,
+        "worker_": event.worker,
+        "at_": event.at,
+        "told_at": time.time(),
+    }
     row = (await connection.execute(_start_first, columns)).one_or_none()
     if row is None:
         return None
@@ -105,6 +116,7 @@ _find = (
         jobs.c.token,
         jobs.c.started_at,
         jobs.c.progress,
+        START_HEARD,
     )
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(jobs.c.id)
@@ -126,7 +138,7 @@ _new_attempt = select(
     bindparam("at_", type_=Double),
     false(),
 ).where(_untouched)
-_start_first = (
+_started = (
     update(jobs)
     .where(_untouched)
     .values(
@@ -136,13 +148,15 @@ _start_first = (
         token=bindparam("token_"),
         started_at=bindparam("at_"),
     )
-    .returning(jobs.c.owner, jobs.c.sequence)
-    .add_cte(
-        postgresql.insert(attempts)
-        .from_select(["job", "token", "worker", "started_at", "released"], _new_attempt)
-        .on_conflict_do_nothing()
-        .cte("new_attempt")
-    )
+    .returning(*TOLD_COLUMNS, jobs.c.sequence)
+    .cte("started")
+)
+_start_first = select(_started.c.owner, _started.c.sequence).add_cte(
+    postgresql.insert(attempts)
+    .from_select(["job", "token", "worker", "started_at", "released"], _new_attempt)
+    .on_conflict_do_nothing()
+    .cte("new_attempt"),
+    insert_of(_started, "postgresql", started=True).cte("told_of"),
 )
 _move = update(jobs).where(jobs.c.id == bindparam("id_"))
 
@@ -165,6 +179,7 @@ async def _standings(
                 token=row.token,
                 started_at=row.started_at,
                 progress=row.progress,
+                start_heard=bool(row.heard),
             ),
         )
         if with_attempts and row.attempt_token is not None:
