@@ -80,6 +80,7 @@ async def serve(catalogue: Catalogue, settings: Settings) -> ExitCode:
 async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
     """Events into the ledger, and what the log lost back into it, until SIGTERM or SIGINT."""
     from api.database.database import Database
+    from api.deadlines import Deadlines
     from api.recorder import Recorder
     from api.sweeper import Sweeper
 
@@ -94,7 +95,9 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
         after_seconds=settings.sweep_after_seconds,
     )
     stop = stop_at_signal()
-    tasks = [asyncio.create_task(recorder.run()), asyncio.create_task(sweeper.run())]
+    deadlines = Deadlines(log=log, database=database)
+    loops = [recorder.run(), sweeper.run(), deadlines.run()]
+    tasks = [asyncio.create_task(loop) for loop in loops]
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +107,7 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
                 logger.error("record_ended", error=repr(ended))
+        await deadlines.close()
         await log.close()
         await database.close()
     return ExitCode.STOPPED if stop.is_set() else ExitCode.FAILED

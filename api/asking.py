@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from api.presenting import version_id_of
 from api.problems import Problem
 from api.schemas import PredictionRequest
 from api.submit import Submission
+from api.time_limits import cancel_at_of, start_by_of
 from api.uploads import MAX_TEXT_BYTES, Form, Hold, Upload, read_body, read_form
 from common.catalogue import ModelSpec
 from common.errors import BadInput, UnknownModel
@@ -55,6 +57,9 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
     body = asked.body
     model = _model(body, parts)
     priority = _priority(body.priority)
+    now = time.time()
+    start_by = start_by_of(body.start_by, now)
+    cancel_at = cancel_at_of(request.headers.get("cancel-after"), now)
     _check_labels(body.labels)
     check_metadata(body.metadata)
     owner = owner_of(request)
@@ -78,6 +83,8 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
         priority=priority,
         parameters=checked,
         picture=picture,
+        start_by=start_by,
+        cancel_at=cancel_at,
         labels=tuple(body.labels),
         metadata=body.metadata,
     )
@@ -123,6 +130,7 @@ def _of_form(form: Form) -> Asked:
         model=fields.pop("model", None),
         version=fields.pop("version", None),
         priority=fields.pop("priority", Priority.NORMAL.value),
+        start_by=fields.pop("start_by", None),
     )
     if "input" in fields:
         body.input = decode(fields.pop("input"), dict[str, Any])

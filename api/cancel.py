@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -37,18 +38,21 @@ class Canceler:
         async with self._database.write() as connection:
             job, update = await ending.cancel(connection, job_id, code=code, error=error, at=now)
         if update is not None:
-            await self._tellings.wait(self._tell(update, now), TELL_SECONDS)
+            await self._tellings.wait(tell_canceled(self._log, [update], now), TELL_SECONDS)
         return job
 
     async def close(self) -> None:
         """Let what is being told be told."""
         await self._tellings.close()
 
-    async def _tell(self, update: JobUpdate, at: float) -> None:
-        """The job has ended whatever comes of this: a worker not told works for nothing."""
-        order = CancelJob(job=update.job, at=at)
-        messages = [Message(UPDATES, update.job, update), Message(CONTROL, order.job, order)]
-        try:
-            await append_all(self._log, messages)
-        except LogUnavailable as error:
-            _log.warning("cancel_not_told", job_id=update.job, error=str(error))
+
+async def tell_canceled(log: JobLog, updates: Sequence[JobUpdate], at: float) -> None:
+    """The jobs have ended whatever comes of this: a worker not told works for nothing."""
+    orders = [CancelJob(job=update.job, at=at) for update in updates]
+    messages = [Message(UPDATES, update.job, update) for update in updates]
+    messages += [Message(CONTROL, order.job, order) for order in orders]
+    try:
+        await append_all(log, messages)
+    except LogUnavailable as error:
+        jobs = [update.job for update in updates]
+        _log.warning("cancel_not_told", job_ids=jobs, error=str(error))

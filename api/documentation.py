@@ -30,9 +30,13 @@ def described(
     media_type: str = "application/json",
     description: str = "Done",
     body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, tuple[str, str]] | None = None,
     more: Mapping[int | str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of a route: `reply` names a component, `errors` are codes of problems."""
+    """Arguments of a route: `reply` names a component, `errors` are codes of problems.
+
+    `headers` holds for each that the request may carry what it means, and an example.
+    """
     success: dict[str, Any] = {"description": description}
     if media_type:
         content: dict[str, Any] = {"example": example}
@@ -44,9 +48,24 @@ def described(
         "response_class": Response,
         "responses": {status: success, **(more or {}), **_problems(*errors, *ALWAYS)},
     }
+    extra: dict[str, Any] = {}
     if body is not None:
-        arguments["openapi_extra"] = {"requestBody": {"required": True, "content": dict(body)}}
-    return arguments
+        extra["requestBody"] = {"required": True, "content": dict(body)}
+    if headers is not None:
+        extra["parameters"] = [
+            _header(name, meaning, sample) for name, (meaning, sample) in headers.items()
+        ]
+    return {**arguments, "openapi_extra": extra} if extra else arguments
+
+
+def _header(name: str, meaning: str, sample: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "description": meaning,
+        "schema": {"type": "string"},
+        "example": sample,
+    }
 
 
 def reference(component: str) -> dict[str, str]:

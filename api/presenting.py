@@ -25,7 +25,7 @@ def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
         output=output_of(job, base),
         error=job.error,
         error_code=job.error_code,
-        logs=job.logs,
+        logs=logs_of(job),
         metrics=Metrics(
             queue_time=_between(job.created_at, job.started_at),
             predict_time=job.predict_time,
@@ -34,7 +34,7 @@ def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
         created_at=iso_time(job.created_at),
         started_at=iso_time(job.started_at) if job.started_at else None,
         completed_at=iso_time(job.completed_at) if job.completed_at else None,
-        start_by=None,
+        start_by=iso_time(job.spec.start_by) if job.spec.start_by else None,
         priority=job.spec.priority,
         labels=job.labels,
         metadata=job.metadata,
@@ -60,6 +60,15 @@ def output_of(job: Job, base: str) -> str | list[str] | JsonObject | None:
         return job.output.text
     files: str | list[str] = urls[0] if len(urls) == 1 else urls
     return files if job.output.text is None else {"text": job.output.text, "files": files}
+
+
+def logs_of(job: Job) -> str:
+    """What the engine said, and how far the job is as Replicate's clients read it off a bar."""
+    if job.progress is None:
+        return job.logs
+    percent = int(100 * job.progress)
+    bar = "█" * (percent // 10) + " " * (10 - percent // 10)
+    return f"{job.logs}{percent:3}%|{bar}| {percent}/100\n"
 
 
 def access_link(job: Job, base: str) -> str:

@@ -33,6 +33,12 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_request": (422, "Expected `str`, got `int` - at `$.model`."),
     "invalid_parameter": (422, "strength=3 is not allowed: give a number from 0 to 1."),
     "invalid_text": (422, "metadata holds a NUL character: remove it."),
+    "invalid_cancel_after": (
+        422,
+        "Cancel-After: '3s' is no time from 5s to 366d: write 30s.",
+    ),
+    "invalid_start_by": (422, "start_by: 'soon' is neither seconds from now nor a time."),
+    "start_by_passed": (422, "start_by: -5 is not in the future: give a later time."),
     "unknown_priority": (422, "There is no priority 'urgent': say high, normal or low."),
     "unknown_input": (422, "There is no input 'photo': send the picture as `image`."),
     "missing_model": (422, "Say which model: `model` is one of GET /v1/models."),

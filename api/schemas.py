@@ -17,6 +17,7 @@ class PredictionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     version: str | None = None
     input: dict[str, Any] = {}
     priority: str = Priority.NORMAL.value
+    start_by: float | str | None = None  # seconds from now, or a time
     labels: list[str] = []
     metadata: JsonObject = {}
 

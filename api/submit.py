@@ -36,6 +36,8 @@ class Submission:
     priority: Priority = Priority.NORMAL
     parameters: dict[str, Parameter] = field(default_factory=dict)
     picture: Picture | None = None
+    start_by: float | None = None  # seconds since the epoch, as is the next
+    cancel_at: float | None = None
     labels: tuple[str, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
 
@@ -101,10 +103,12 @@ def _job(job_id: str, asked: Submission) -> Job:
             priority=asked.priority,
             parameters=asked.parameters,
             inputs=inputs,
+            start_by=asked.start_by,
         ),
         version=asked.model.version,
         link_token=secrets.token_hex(16),
         created_at=now,
+        cancel_at=asked.cancel_at,
         labels=asked.labels,
         metadata=asked.metadata,
     )

@@ -74,7 +74,7 @@ class Sweeper:
             return 0
         count = 0
         for model in sorted(models):
-            async for batch in sweeping.unended(self._database, model):
+            async for batch in sweeping.unended(self._database, model, now=time.time()):
                 gone = [
                     job.id
                     for job in batch

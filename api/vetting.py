@@ -6,7 +6,7 @@ import re
 
 from msgspec.structs import replace
 
-from common.events import JobEvent, JobFailed, JobSucceeded
+from common.events import JobCanceled, JobEvent, JobFailed, JobSucceeded
 from common.text import clean
 
 _YEAR_5000 = 95_617_584_000  # seconds since the epoch
@@ -25,6 +25,8 @@ def cleaned(event: JobEvent) -> JobEvent:
         if output.text is not None:
             output = replace(output, text=clean(output.text))
         return replace(event, output=output, logs=clean(event.logs))
+    if isinstance(event, JobCanceled):
+        return replace(event, code=clean(event.code))
     return event
 
 

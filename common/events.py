@@ -12,6 +12,10 @@ import msgspec
 
 from common.job import JobState, Output
 
+# Why a job was canceled: its user asked for it, or its `start_by` passed.
+CANCELED = "canceled"
+DEADLINE_PASSED = "deadline_passed"
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """The common part of all job events. `token` names the attempt that speaks."""
@@ -55,8 +59,10 @@ class JobFailed(Event, frozen=True, kw_only=True, tag="failed"):
     logs: str = ""
 
 
-class JobCanceled(Event, frozen=True, kw_only=True, tag="canceled"):
-    """The attempt stopped because its job was canceled."""
+class JobCanceled(Event, frozen=True, kw_only=True, tag="canceled", omit_defaults=True):
+    """The attempt stopped because its job was canceled, or came too late to begin."""
+
+    code: str = CANCELED
 
 
 JobEnd = JobSucceeded | JobFailed | JobCanceled

@@ -74,8 +74,8 @@ class Attempt:
             )
         )
 
-    async def canceled(self) -> None:
-        await self._end(JobCanceled(job=self.job, token=self.token, at=time.time()))
+    async def canceled(self, code: str) -> None:
+        await self._end(JobCanceled(job=self.job, token=self.token, at=time.time(), code=code))
 
     async def released(self, reason: str) -> None:
         await self._end(

@@ -22,8 +22,8 @@ from common.errors import (
     LogUnavailable,
     WireInvalid,
 )
-from common.events import WorkerState
-from common.job import JobSpec, Output, OutputFile
+from common.events import DEADLINE_PASSED, WorkerState
+from common.job import JobSpec
 from common.job_log import Delivery, JobLog, Subscription
 from common.object_store import ObjectStore
 from common.outage import until_available
@@ -33,20 +33,18 @@ from consumers.attempt import Attempt
 from consumers.cancellations import Cancellations
 from consumers.engine_process import EngineProcess
 from consumers.engines.base import (
-    EngineFile,
     EngineInput,
     EngineOutput,
     EngineRefusal,
     EngineResult,
     EngineStop,
 )
+from consumers.outputs import store_output
 from consumers.reporter import Reporter
 from consumers.retry import GiveUp, decide
 
-MOST_TEXT = 20_000  # bytes of a result that travel in the event; longer ones become a file
 RECEIVE_SECONDS = 0.5  # so that a stop is noticed
 RELEASE_SECONDS = 5.0  # for telling that an attempt was given up at the end of the grace
-EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "text/plain": "txt"}
 
 T = TypeVar("T")
 
@@ -157,13 +155,15 @@ class Consumer:
 
     async def _carry(self, delivery: Delivery, subscription: Subscription) -> None:
         """One job, from its delivery to its end."""
-        job, crashes = delivery.key, 0
+        job, attempts, crashes = delivery.key, 0, 0
         while job not in self._cancellations:
             await self._ready_engine()
-            attempt = Attempt(self._log, job)
+            attempt, attempts = Attempt(self._log, job), attempts + 1
             try:
                 spec = decode_spec(delivery.value, delivery.headers)
-                result, seconds = await self._run(attempt, spec)
+                if attempts == 1 and _is_too_late(spec):
+                    break  # the ledger's clock ends it; what did start in time is appended again
+                result, seconds = await self._run(attempt, spec, first=attempts == 1)
                 await self._end(delivery, subscription, attempt, result, seconds)
                 return
             except WireInvalid as error:
@@ -204,7 +204,9 @@ class Consumer:
             raise
         self._reporter.device, self._reporter.engine_pid = engine.device, engine.pid
 
-    async def _run(self, attempt: Attempt, spec: JobSpec) -> tuple[EngineResult, float]:
+    async def _run(
+        self, attempt: Attempt, spec: JobSpec, *, first: bool
+    ) -> tuple[EngineResult, float]:
         """The engine's result, and how many seconds the engine took."""
         began, inputs = await asyncio.gather(
             attempt.started(self._reporter.worker),
@@ -217,6 +219,8 @@ class Consumer:
         assert isinstance(inputs, dict)
         if attempt.job in self._cancellations:
             return EngineStop(), 0.0
+        if first and _is_too_late(spec):
+            return EngineStop(code=DEADLINE_PASSED), 0.0
         item = EngineInput(id=attempt.job, parameters=spec.parameters, inputs=inputs)
         self._reporter.running = (attempt.job,)
         since = time.perf_counter()
@@ -257,33 +261,18 @@ class Consumer:
     async def _tell(self, attempt: Attempt, result: EngineResult, seconds: float) -> None:
         match result:
             case EngineOutput():
-                output = await self._store_output(attempt, result)
+                output = await store_output(self._store, attempt, result)
                 await attempt.succeeded(output, seconds, result.logs)
                 self._reporter.metrics.processed.inc()
             case EngineRefusal(code=code, error=error):
                 await self._tell_failure(attempt, code, error)
-            case EngineStop():
-                await attempt.canceled()
+            case EngineStop(code=code):
+                await attempt.canceled(code)
 
     async def _tell_failure(self, attempt: Attempt, code: str, error: str) -> None:
         await attempt.failed(code, error)
         self._reporter.metrics.processed.inc()
         self._reporter.metrics.errors.inc()
-
-    async def _store_output(self, attempt: Attempt, result: EngineOutput) -> Output:
-        text, files = result.text, list(result.files)
-        if text is not None and len(text.encode()) > MOST_TEXT:
-            files.append(EngineFile(content=text.encode(), content_type="text/plain"))
-            text = None
-        stored = []
-        for number, file in enumerate(files):
-            extension = EXTENSIONS.get(file.content_type, "bin")
-            key = f"outputs/{attempt.job}/{attempt.token}/{number}.{extension}"
-            await until_available(self._store.put, key, file.content, file.content_type)
-            stored.append(
-                OutputFile(key=key, content_type=file.content_type, size=len(file.content))
-            )
-        return Output(text=text, files=tuple(stored))
 
     async def _give_back(self, attempt: Attempt) -> None:
         """The grace is over: another consumer will have the job."""
@@ -297,3 +286,7 @@ class Consumer:
         if job in self._reporter.running:
             with suppress(EngineCrashed):  # whoever runs the job hears of it
                 await self._engine.cancel(job)
+
+
+def _is_too_late(spec: JobSpec) -> bool:
+    return spec.start_by is not None and spec.start_by <= time.time()

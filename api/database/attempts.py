@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from api.database.ending import End
 from common.events import (
+    DEADLINE_PASSED,
     JobEnd,
     JobEvent,
     JobFailed,
@@ -18,6 +19,7 @@ from common.events import (
 from common.job import JobState
 
 MOST_LOST_STARTS = 5
+_WHY_CANCELED = {DEADLINE_PASSED: "Its start_by passed before its work could begin."}
 
 
 @dataclass(slots=True)
@@ -140,6 +142,6 @@ def end_of(event: JobEnd) -> End:
         state=JobState.CANCELED,
         at=event.at,
         token=event.token,
-        error="The job was canceled.",
-        error_code="canceled",
+        error=_WHY_CANCELED.get(event.code, "The job was canceled."),
+        error_code=event.code,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.jobs import get
@@ -52,7 +52,8 @@ _end = (
     .values(
         sequence=jobs.c.sequence + 1,
         token=bindparam("winner"),
-        progress=None,
+        # How far a canceled job came is worth knowing.
+        progress=case((bindparam("end_state") == JobState.CANCELED.value, jobs.c.progress)),
         started_at=func.coalesce(_winner, jobs.c.started_at),
         **{
             name: bindparam(f"end_{name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import case, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.database import Database
@@ -39,8 +39,12 @@ async def models(connection: AsyncConnection) -> list[str]:
     return found
 
 
-async def unended(database: Database, model: str) -> AsyncIterator[list[Unended]]:
-    """The model's jobs that have not ended, in batches, each read when it is asked for."""
+async def unended(database: Database, model: str, *, now: float) -> AsyncIterator[list[Unended]]:
+    """The model's jobs that have not ended, in batches, each read when it is asked for.
+
+    Without those that were not started by their `start_by`: the clock is about to end them.
+    """
+    in_time = or_(jobs.c.start_by.is_(None), jobs.c.start_by > now, jobs.c.attempt > 0)
     last = ""
     while True:
         query = (
@@ -52,7 +56,7 @@ async def unended(database: Database, model: str) -> AsyncIterator[list[Unended]
                 jobs.c.log_offset,
                 jobs.c.appended_at,
             )
-            .where(UNENDED, jobs.c.model == model, jobs.c.id > last)
+            .where(UNENDED, in_time, jobs.c.model == model, jobs.c.id > last)
             .order_by(jobs.c.id)
             .limit(BATCH)
         )
@@ -73,13 +77,17 @@ def _appended(
 
 
 async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, JobSpec]:
-    """What was asked, of those of the jobs that have still not ended."""
+    """What was asked, of those of the jobs that have still not ended.
+
+    One that was started before is to start again whatever the time: a consumer, which knows no
+    attempts but its own, passes over what comes to it after its `start_by`.
+    """
     query = select(
         jobs.c.id,
         jobs.c.model,
         jobs.c.priority,
         jobs.c.parameters,
         jobs.c.inputs,
-        jobs.c.start_by,
+        case((jobs.c.attempt == 0, jobs.c.start_by)).label("start_by"),
     ).where(UNENDED, jobs.c.id.in_(ids))
     return {row.id: spec_of(row) for row in await connection.execute(query)}

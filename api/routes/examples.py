@@ -36,6 +36,7 @@ PREDICTION_REQUEST = {
     "model": "darkroom/shapes",
     "input": {"image": _FILE_ID, "max_new_tokens": 32},
     "priority": "normal",
+    "start_by": 600,
     "labels": ["holiday"],
     "metadata": {"album": 7},
 }

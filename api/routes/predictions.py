@@ -40,6 +40,9 @@ _CREATE_ERRORS = (
     "invalid_parameter",
     "invalid_text",
     "unknown_priority",
+    "invalid_start_by",
+    "start_by_passed",
+    "invalid_cancel_after",
     "unknown_input",
     "missing_image",
     "empty_file",
@@ -58,6 +61,10 @@ _FORM_PROPERTIES = {
     "model": {"type": "string", "description": "One of GET /v1/models."},
     "prompt": {"type": "string", "description": "As any other parameter of the model."},
     "priority": {"type": "string", "enum": ["high", "normal", "low"]},
+    "start_by": {
+        "type": "string",
+        "description": "Canceled if unstarted then: seconds from now, or an ISO 8601 time.",
+    },
     "labels": {"type": "string", "description": "Words between commas, or a JSON list."},
     "metadata": {"type": "string", "description": "A JSON object of at most 16 kB."},
     "input": {"type": "string", "description": "Parameters as a JSON object."},
@@ -68,6 +75,10 @@ _BODY = {
         "schema": reference("PredictionRequest"),
         "example": examples.PREDICTION_REQUEST,
     },
+}
+_HEADERS = {
+    "Prefer": ("Wait so many seconds, from 1 to 60, for the result.", "wait=30"),
+    "Cancel-After": ("Cancel it if it has not ended by then; at least 5s.", "1m30s"),
 }
 _ENDED_IN_TIME = {
     201: {
@@ -86,6 +97,7 @@ _CREATED = {
     "example": examples.STARTING,
     "description": "Accepted: it will end, whatever happens here",
     "body": _BODY,
+    "headers": _HEADERS,
     "more": _ENDED_IN_TIME,
 }
 

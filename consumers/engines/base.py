@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from common.events import CANCELED
 from common.job import Parameter
 
 
@@ -45,7 +46,9 @@ class EngineRefusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
 
 
 class EngineStop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
-    """The run of this input was stopped because it was canceled."""
+    """This input was not run to its end: it was canceled, or came too late to begin."""
+
+    code: str = CANCELED
 
 
 EngineResult = EngineOutput | EngineRefusal | EngineStop

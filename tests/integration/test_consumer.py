@@ -71,7 +71,7 @@ class Bench:
         self.stop = asyncio.Event()
         self.reporter = Reporter(self.log, model=self.model.name, metrics=Metrics(self.model.name))
         self.reporter.serve_metrics(0)
-        consumer = Consumer(
+        self.consumer = Consumer(
             model=self.model,
             log=self.log,
             store=self.store,
@@ -79,7 +79,7 @@ class Bench:
             reporter=self.reporter,
             limits=Limits(**limits),  # type: ignore[arg-type]
         )
-        self.running = asyncio.create_task(consumer.run(self.stop))
+        self.running = asyncio.create_task(self.consumer.run(self.stop))
 
     async def end(self) -> None:
         self.stop.set()
@@ -90,13 +90,17 @@ class Bench:
             self.reporter.close()
             self.reporter = None
 
-    async def submit(self, image: bytes | None = None, **parameters: Parameter) -> str:
+    async def submit(
+        self, image: bytes | None = None, start_by: float | None = None, **parameters: Parameter
+    ) -> str:
         id = f"job-{next(self._numbers)}"
         inputs = {}
         if image is not None:
             inputs["image"] = f"inputs/local/2026-11-21/{id}"
             await self.store.put(inputs["image"], image, "image/png")
-        spec = JobSpec(model=self.model.name, parameters=parameters, inputs=inputs)
+        spec = JobSpec(
+            model=self.model.name, parameters=parameters, inputs=inputs, start_by=start_by
+        )
         topic = job_topic(self.model.name, spec.priority)
         await self.log.append(topic, id, encode(spec), HEADERS)
         return id

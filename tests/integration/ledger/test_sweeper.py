@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,39 @@ async def test_two_sweepers_append_a_job_once(
     await asyncio.wait(tasks)
     await consumer.close()
     await other.close()
+
+
+@pytest.mark.usefixtures("recording")
+async def test_what_its_start_by_is_about_to_end_is_not_appended(
+    database: Database, log: JobLog, accepting: Accepting
+) -> None:
+    now = time.time()
+    late, timely = (
+        new_job(spec=JobSpec(model=MODEL, start_by=start_by)) for start_by in (now - 1, now + 600)
+    )
+    for job in (late, timely):
+        await accepting.accept(job)
+    await age(database, 31.0)
+    assert await sweeper_of(log, database).round() == 1
+    consumer = await consume(log)
+    [delivery] = await take(consumer, 1)
+    assert delivery.key == timely.id
+    assert wire.decode_spec(delivery.value, delivery.headers) == timely.spec
+    await consumer.close()
+
+
+@pytest.mark.usefixtures("recording")
+async def test_what_started_in_time_and_was_lost_starts_again_whatever_the_time(
+    database: Database, log: JobLog, accepting: Accepting
+) -> None:
+    job = new_job(spec=JobSpec(model=MODEL, start_by=time.time() - 1))
+    await submit(log, accepting, job)
+    started = JobStarted(job=job.id, token="t", at=1.0, worker="w")
+    await log.append(EVENTS, job.id, wire.encode(started), wire.HEADERS)
+    consumer = await consume(log)
+    await consumer.acknowledge(*await take(consumer, 1))  # as one that finds it too late does
+    await settled(database, accepting)
+    assert await sweeper_of(log, database).round() == 1
+    [delivery] = await take(consumer, 1)
+    assert wire.decode_spec(delivery.value, delivery.headers).start_by is None
+    await consumer.close()
