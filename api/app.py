@@ -30,6 +30,7 @@ from api.routes import (
     health,
     models,
     predictions,
+    repeats,
     results,
 )
 from api.submit import Submitter
@@ -51,7 +52,7 @@ from common.job_log import JobLog
 from common.object_store import ObjectStore
 from common.settings import Settings
 
-ROUTERS = (predictions, dead_letters, files, models, results, diffusion, describer, health)
+ROUTERS = (predictions, repeats, dead_letters, files, models, results, diffusion, describer, health)
 
 # What our errors become; api/problems.py has the status of each code.
 ERRORS: dict[type[DarkroomError], str] = {
@@ -90,7 +91,7 @@ def create_app(
             log=log,
             store=store,
             database=database,
-            submitter=Submitter(log=log, store=store, accepting=accepting),
+            submitter=Submitter(log=log, store=store, database=database, accepting=accepting),
             canceler=Canceler(log=log, database=database),
             waiters=Waiters(log, database),
             workers=WorkersSeen(log),

@@ -10,10 +10,16 @@ from datetime import UTC, datetime
 import structlog
 import uuid_utils
 
+from api.database import claims, jobs
 from api.database.accepting import Accepting
+from api.database.claims import Claim
+from api.database.database import Database
+from api.database.errors import DataError
 from api.gathering import Gathering
 from api.overtime import Overtime
 from api.pictures import Picture
+from api.problems import Problem
+from api.repeating import PUT, Accepted, fingerprint_of, id_reused, key_reused
 from common import wire
 from common.catalogue import ModelSpec
 from common.errors import LogUnavailable
@@ -55,26 +61,83 @@ def input_key(owner: str, sha256: str, at: float) -> str:
 class Submitter:
     """Accepts jobs."""
 
-    def __init__(self, *, log: JobLog, store: ObjectStore, accepting: Accepting) -> None:
-        self._log, self._store, self._accepting = log, store, accepting
+    def __init__(
+        self, *, log: JobLog, store: ObjectStore, database: Database, accepting: Accepting
+    ) -> None:
+        self._log, self._store, self._database = log, store, database
+        self._accepting = accepting
         self._gathering = Gathering()
         self._appends = Overtime()
 
     async def submit(self, job_id: str, asked: Submission) -> Job:
         """The job, durably accepted. Raises StoreUnavailable, LedgerUnavailable: then it is not."""
         job = _job(job_id, asked)
-        if asked.picture is not None:
-            key, picture = job.spec.inputs["image"], asked.picture
-            await self._gathering.stored(
-                self._store.put(key, picture.content, picture.content_type)
-            )
+        await self._put(job, asked.picture)
         await self._accepting.accept(job)
         await self._appends.wait(self._append(job), APPEND_SECONDS)
         return job
 
+    async def submit_once(
+        self, job_id: str, asked: Submission, *, route: str, key: str | None
+    ) -> Accepted:
+        """The same, unless the key made a job before: then that one, and nothing is stored.
+
+        Without a key the id is the client's own, and does as one. Raises Problem too: the key or
+        the id stands for another request.
+        """
+        job = _job(job_id, asked)
+        claim = Claim(fingerprint_of(route, job), key)
+        earlier = await self._earlier(job, claim)
+        if earlier is not None:
+            return Accepted(earlier, replayed=True)
+        await self._put(job, asked.picture)
+        try:
+            taken = await self._accepting.accept(job, claim)
+        except DataError:
+            earlier = await self._earlier(job, claim)
+            if earlier is None:  # the row was refused for another reason
+                raise
+            return Accepted(earlier, replayed=True)
+        if taken is not None:
+            return Accepted(await self._made(taken, claim), replayed=True)
+        await self._appends.wait(self._append(job), APPEND_SECONDS)
+        return Accepted(job)
+
     async def close(self) -> None:
         """Let the appends that are under way land."""
         await self._appends.close()
+
+    async def _earlier(self, job: Job, claim: Claim) -> Job | None:
+        """What the job's key, or its id, made before. Raises Problem if that is something else."""
+        if claim.key is not None:
+            async with self._database.read() as connection:
+                found = await claims.find(connection, job.owner, claim.key, job.created_at)
+            return None if found is None else await self._made(found, claim)
+        async with self._database.read() as connection:
+            there = await jobs.get(connection, job.id)
+        if there is None:
+            return None
+        if there.owner != job.owner:
+            raise Problem("unknown_prediction", "There is no such prediction: choose another id.")
+        if fingerprint_of(PUT, there) != claim.fingerprint:
+            raise id_reused()
+        return there
+
+    async def _made(self, earlier: claims.Earlier, claim: Claim) -> Job:
+        if earlier.fingerprint != claim.fingerprint:
+            raise key_reused()
+        async with self._database.read() as connection:
+            job = await jobs.get(connection, earlier.job)
+        if job is None:  # it went with its key since that was read
+            raise Problem("removed", "The job of this key was removed: send a new key.")
+        return job
+
+    async def _put(self, job: Job, picture: Picture | None) -> None:
+        if picture is not None:
+            key = job.spec.inputs["image"]
+            await self._gathering.stored(
+                self._store.put(key, picture.content, picture.content_type)
+            )
 
     async def _append(self, job: Job) -> None:
         try:

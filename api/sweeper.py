@@ -1,4 +1,4 @@
-"""The sweeper: appends again what the log lost, or never got."""
+"""The sweeper: appends again what the log lost, or never got. Old idempotency keys go too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from api.appending import Message, append_each
-from api.database import positions, sweeping
+from api.database import claims, positions, sweeping
 from api.database.database import Database
 from api.database.positions import Appended
 from api.database.sweeping import Unended
@@ -52,6 +52,7 @@ class Sweeper:
             try:
                 async with self._database.alone("sweeper") as mine:
                     if mine:
+                        await self._forget_keys()
                         await self.round()
             except Unavailable as error:
                 logger.warning("sweep_given_up", reason=str(error))
@@ -83,6 +84,11 @@ class Sweeper:
                 if gone:
                     count += await self._append(gone)
         return count
+
+    async def _forget_keys(self) -> None:
+        """They are as good as gone already: this only keeps their table small."""
+        async with self._database.write() as connection:
+            await claims.forget(connection, time.time())
 
     async def _job_bounds(self, models: Iterable[str]) -> dict[TopicPartition, Bounds]:
         bounds: dict[TopicPartition, Bounds] = {}

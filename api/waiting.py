@@ -20,7 +20,7 @@ class Waiters:
 
     def __init__(self, log: JobLog, database: Database) -> None:
         self._database = database
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, set[asyncio.Event]] = {}
         self._leaving = False
         self._follower = Follower(
             log, topic.UPDATES, start=Start.LATEST, take=self._take, resumed=self._wake_all
@@ -42,11 +42,15 @@ class Waiters:
     @contextmanager
     def expect(self, job_id: str) -> Iterator[asyncio.Event]:
         """An event that is set when the job may have ended. Enter before the job is committed."""
-        changed = self._waiting[job_id] = asyncio.Event()
+        changed = asyncio.Event()
+        self._waiting.setdefault(job_id, set()).add(changed)
         try:
             yield changed
         finally:
-            del self._waiting[job_id]
+            waiting = self._waiting[job_id]
+            waiting.remove(changed)
+            if not waiting:
+                del self._waiting[job_id]
 
     async def ended(self, job: Job, changed: asyncio.Event, seconds: float) -> Job:
         """The job once it has ended, or `job` itself if that takes longer than `seconds`.
@@ -68,13 +72,18 @@ class Waiters:
                 return job
 
     def _take(self, delivery: Delivery) -> None:
-        changed = self._waiting.get(delivery.key)
+        waiting = self._waiting.get(delivery.key)
         if (
-            changed is not None
+            waiting is not None
             and wire.decode_update(delivery.value, delivery.headers).state.terminal
         ):
-            changed.set()
+            _wake(waiting)
 
     def _wake_all(self) -> None:
-        for changed in self._waiting.values():
-            changed.set()
+        for waiting in self._waiting.values():
+            _wake(waiting)
+
+
+def _wake(waiting: set[asyncio.Event]) -> None:
+    for changed in waiting:
+        changed.set()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
+from collections.abc import Mapping
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.database.claims import Claim, Claiming, Earlier, take
 from api.database.database import Database
 from api.database.errors import DataError, translated
 from api.database.positions import PositionWriter
@@ -20,6 +24,7 @@ from common.job import Job, JobState
 from common.job_log import Position
 
 MOST_ROWS = 200  # of one commit
+_NONE: Mapping[str, Earlier] = MappingProxyType({})
 
 logger = structlog.get_logger(__name__)
 
@@ -29,7 +34,8 @@ class _Waiting(NamedTuple):
 
     row: dict[str, Any]
     labels: list[dict[str, Any]]
-    done: Future[None]
+    done: Future[Earlier | None]
+    claim: Claim | None = None
 
 
 class Accepting:
@@ -46,16 +52,16 @@ class Accepting:
         self._doubtful: list[_Waiting] = []
         self._task = asyncio.create_task(self._run())
 
-    async def accept(self, job: Job) -> None:
-        """Returns when the job's row is committed.
+    async def accept(self, job: Job, claim: Claim | None = None) -> Earlier | None:
+        """Returns when the job's row is committed: None, or what the claim's key made before it.
 
         Raises LedgerUnavailable, and then there is no row (`_settle` says how far). Anything else
         that is raised says that this row cannot be: its id is taken, or a text of it has no place
         in the database.
         """
-        done: Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(row_of(job), label_rows(job), done))
-        await done
+        done: Future[Earlier | None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiting(row_of(job), label_rows(job), done, claim))
+        return await done
 
     def keep_position(self, job_id: str, position: Position) -> None:
         """Note where the log holds the job; it is written within a second, or by `close`."""
@@ -92,36 +98,39 @@ class Accepting:
     async def _commit(self, batch: list[_Waiting]) -> None:
         """Commit the rows together; those that cannot be fail without their neighbours."""
         await self._undo_doubtful()
-        one = len(batch) == 1 and not batch[0].labels
+        one = len(batch) == 1 and not batch[0].labels and _claiming(batch[0]) is None
         written = one  # one statement commits itself: whenever it fails, it may have been written
         try:
             async with self._database.statement() if one else self._database.write() as connection:
-                await _insert(connection, batch)
+                earlier = await _insert(connection, batch)
                 written = True
         except LedgerUnavailable:
             if not written:
                 raise
-            await self._settle(batch)
+            earlier = await self._settle(batch)
         except DataError:
-            await self._settle(batch)
-        _tell(batch, None)
+            earlier = await self._settle(batch)
+        _tell(batch, None, earlier)
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
+    async def _settle(self, batch: list[_Waiting]) -> dict[str, Earlier]:
         """Insert row by row, after a row was refused or the answer to COMMIT was lost.
 
         An insert waits for a lost transaction that the server still works on; an id that is taken
         after it may be our own row, which the link token shows. If the database does not answer
         now either, the callers hear LedgerUnavailable, and rows that did come into being are
         removed as soon as it answers again, unless the sweeper was faster or this process dies.
+        A row with a claim stays: the caller's next try is to find it, and may have found it.
         """
         try:
             async with self._database.write() as connection:
-                for waiting, error in await _insert_apart(connection, batch):
+                refused, earlier = await _insert_apart(connection, batch)
+                for waiting, error in refused:
                     if not await _is_ours(connection, waiting):
                         _tell([waiting], error)
         except LedgerUnavailable:
-            self._doubtful += batch
+            self._doubtful += [waiting for waiting in batch if waiting.claim is None]
             raise
+        return earlier
 
     async def _undo_doubtful(self) -> None:
         if not self._doubtful:
@@ -145,26 +154,39 @@ def _identity(waiting: _Waiting) -> dict[str, Any]:
     return {"job": waiting.row["id"], "link_token": waiting.row["link_token"]}
 
 
-async def _insert(connection: AsyncConnection, batch: list[_Waiting]) -> None:
-    await connection.execute(insert(jobs), [waiting.row for waiting in batch])
+async def _insert(connection: AsyncConnection, batch: list[_Waiting]) -> dict[str, Earlier]:
+    """Insert the rows, but for those whose key made a job before: the reply has them by id."""
+    rows = [waiting.row for waiting in batch]
+    # In one order, as ids that clients chose may be wanted by two processes at once.
+    await connection.execute(insert(jobs), sorted(rows, key=itemgetter("id")))
     labels = [label for waiting in batch for label in waiting.labels]
     if labels:
         await connection.execute(insert(job_labels), labels)
+    claiming = [wanted for waiting in batch if (wanted := _claiming(waiting))]
+    return await take(connection, claiming) if claiming else {}
+
+
+def _claiming(waiting: _Waiting) -> Claiming | None:
+    row, claim = waiting.row, waiting.claim
+    if claim is None or claim.key is None:
+        return None
+    return Claiming(row["id"], row["owner"], row["created_at"], claim.key, claim.fingerprint)
 
 
 async def _insert_apart(
     connection: AsyncConnection, batch: list[_Waiting]
-) -> list[tuple[_Waiting, Exception]]:
-    """Insert row by row, and return those that cannot be, each with the reason."""
+) -> tuple[list[tuple[_Waiting, Exception]], dict[str, Earlier]]:
+    """Insert row by row, and return those that cannot be, each with the reason or its key's job."""
     refused: list[tuple[_Waiting, Exception]] = []
+    earlier: dict[str, Earlier] = {}
     for waiting in batch:
         try:
             with translated():
                 async with connection.begin_nested():
-                    await _insert(connection, [waiting])
+                    earlier |= await _insert(connection, [waiting])
         except DataError as error:
             refused.append((waiting, error))
-    return refused
+    return refused, earlier
 
 
 async def _is_ours(connection: AsyncConnection, waiting: _Waiting) -> bool:
@@ -172,12 +194,14 @@ async def _is_ours(connection: AsyncConnection, waiting: _Waiting) -> bool:
     return bool(await connection.scalar(query) == waiting.row["link_token"])
 
 
-def _tell(batch: list[_Waiting], error: Exception | None) -> None:
+def _tell(
+    batch: list[_Waiting], error: Exception | None, earlier: Mapping[str, Earlier] = _NONE
+) -> None:
     """Wake those who wait and have not been told yet; some may have gone."""
     for waiting in batch:
         if waiting.done.done():
             continue
         if error is None:
-            waiting.done.set_result(None)
+            waiting.done.set_result(earlier.get(waiting.row["id"]))
         else:
             waiting.done.set_exception(error)

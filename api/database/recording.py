@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from sqlalchemy import Double, Table, Text, and_, bindparam, false, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Double, Text, and_, bindparam, false, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database import ending
 from api.database.attempts import Attempt, Standing
+from api.database.dialects import insert
 from api.database.tables import attempts, jobs, rejected_events
 from api.database.telling import START_HEARD, TOLD_COLUMNS, insert_of, tell
 from common.events import JobEvent, JobReleased, JobStarted, JobUpdate
@@ -203,7 +204,7 @@ async def _write(connection: AsyncConnection, standings: list[Standing]) -> None
         for attempt in [standing.attempts[token]]
     ]
     if touched:
-        write = _insert(connection, attempts)
+        write = insert(connection, attempts)
         released = {"released": write.excluded.released}
         keys = [attempts.c.job, attempts.c.token]
         await connection.execute(
@@ -238,11 +239,4 @@ async def _keep(connection: AsyncConnection, rejection: Rejection) -> None:
         "reason": rejection.reason,
         "rejected_at": rejection.at,
     }
-    await connection.execute(_insert(connection, rejected_events).on_conflict_do_nothing(), row)
-
-
-def _insert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """Both dialects know ON CONFLICT, each by an insert of its own."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    await connection.execute(insert(connection, rejected_events).on_conflict_do_nothing(), row)

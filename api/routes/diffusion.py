@@ -10,18 +10,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.asking import Asked, check
+from api.creating import REPLAYED
 from api.dependencies import Parts, base_of, parts_of
 from api.documentation import LEDGER, described
 from api.presenting import access_link
 from api.problems import Problem
+from api.repeating import KEY_HEADER, Accepted, key_of
 from api.routes import examples
 from api.schemas import DiffusionReply, PredictionRequest
 from api.submit import new_id
 from api.uploads import Form, read_form
-from common.job import Job, Priority
+from common.job import Priority
 
 router = APIRouter(tags=["Aliases"])
 
+_ROUTE = "/api/diffusion"
 _MESSAGE = "The image was accepted: its result will be at the access link."
 _BODY = {
     "multipart/form-data": {
@@ -35,7 +38,7 @@ _BODY = {
 
 
 @router.post(
-    "/api/diffusion",
+    _ROUTE,
     **described(
         "invalid_form",
         "unsupported_media_type",
@@ -50,6 +53,8 @@ _BODY = {
         "image_too_large",
         "store_unavailable",
         "uploads_busy",
+        "invalid_idempotency_key",
+        "idempotency_key_reused",
         *LEDGER,
         reply="DiffusionReply",
         example={
@@ -59,6 +64,7 @@ _BODY = {
         },
         description="Accepted",
         body=_BODY,
+        headers=KEY_HEADER,
     ),
 )
 async def diffuse(
@@ -74,14 +80,21 @@ async def diffuse(
         input={"prompt": prompt},
         priority=_priority(priority),
     )
-    job = await _accept(request, parts, body)
+    accepted = await _accept(request, parts, body, key_of(request))
+    job = accepted.job
     reply = DiffusionReply(
         image_id=job.id, message=_MESSAGE, access_link=access_link(job, base_of(request))
     )
-    return Response(msgspec.json.encode(reply), media_type="application/json")
+    return Response(
+        msgspec.json.encode(reply),
+        media_type="application/json",
+        headers=REPLAYED if accepted.replayed else None,
+    )
 
 
-async def _accept(request: Request, parts: Parts, body: PredictionRequest) -> Job:
+async def _accept(
+    request: Request, parts: Parts, body: PredictionRequest, key: str | None
+) -> Accepted:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise _wrong_type("Send multipart/form-data with the picture as the file `image`.")
@@ -94,7 +107,9 @@ async def _accept(request: Request, parts: Parts, body: PredictionRequest) -> Jo
             if problem.code != "not_an_image":
                 raise
             raise _wrong_type(problem.detail, code=problem.code) from problem
-        return await parts.submitter.submit(new_id(), submission)
+        if key is None:
+            return Accepted(await parts.submitter.submit(new_id(), submission))
+        return await parts.submitter.submit_once(new_id(), submission, route=_ROUTE, key=key)
 
 
 def _wrong_type(message: str, code: str = "unsupported_media_type") -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -11,12 +12,13 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import read_submission
+from api.creating import accept_request, create_reply
 from api.database import jobs
-from api.dependencies import Parts, base_of, owner_of, parts_of, wait_of
+from api.dependencies import Parts, base_of, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
 from api.presenting import present
 from api.problems import Problem
+from api.repeating import KEY_HEADER, key_of
 from api.routes import examples
 from api.schemas import PredictionPage
 from api.submit import new_id
@@ -26,7 +28,7 @@ PAGE = 100
 
 router = APIRouter(tags=["Predictions"])
 
-_CREATE_ERRORS = (
+CREATE_ERRORS = (
     "invalid_json",
     "invalid_form",
     "unknown_model",
@@ -56,6 +58,7 @@ _CREATE_ERRORS = (
     "ledger_unavailable",
     "uploads_busy",
 )
+KEY_ERRORS = ("invalid_idempotency_key", "idempotency_key_reused")
 _FORM_PROPERTIES = {
     "image": {"type": "string", "format": "binary", "description": "The picture, as a file."},
     "model": {"type": "string", "description": "One of GET /v1/models."},
@@ -76,7 +79,7 @@ _BODY = {
         "example": examples.PREDICTION_REQUEST,
     },
 }
-_HEADERS = {
+HEADERS = {
     "Prefer": ("Wait so many seconds, from 1 to 60, for the result.", "wait=30"),
     "Cancel-After": ("Cancel it if it has not ended by then; at least 5s.", "1m30s"),
 }
@@ -91,27 +94,29 @@ _ENDED_IN_TIME = {
         },
     }
 }
-_CREATED = {
+CREATED = {
     "status": 202,
     "reply": "Prediction",
     "example": examples.STARTING,
     "description": "Accepted: it will end, whatever happens here",
     "body": _BODY,
-    "headers": _HEADERS,
+    "headers": {**HEADERS, **KEY_HEADER},
     "more": _ENDED_IN_TIME,
 }
 
 
 @router.post(
     "/v1/predictions",
-    **described(*_CREATE_ERRORS, "missing_model", "ambiguous_version", **_CREATED),
+    **described(*CREATE_ERRORS, *KEY_ERRORS, "missing_model", "ambiguous_version", **CREATED),
 )
 async def create_prediction(request: Request) -> Response:
     """Run a model on an image. `Prefer: wait=30` answers with the result if it is there in time."""
     return await _create(request, None)
 
 
-@router.post("/v1/models/{owner}/{name}/predictions", **described(*_CREATE_ERRORS, **_CREATED))
+@router.post(
+    "/v1/models/{owner}/{name}/predictions", **described(*CREATE_ERRORS, *KEY_ERRORS, **CREATED)
+)
 async def create_model_prediction(request: Request, owner: str, name: str) -> Response:
     """The same, with the model in the path."""
     return await _create(request, f"{owner}/{name}")
@@ -184,23 +189,17 @@ async def cancel_prediction(request: Request, prediction_id: str) -> Response:
 
 
 async def _create(request: Request, model: str | None) -> Response:
-    parts = parts_of(request)
-    job_id = new_id()
-    wait = wait_of(request)
-    with parts.waiters.expect(job_id) as changed:
-        job = await _accept(request, parts, job_id, model)
-        if wait:
-            job = await parts.waiters.ended(job, changed, wait)
-    reply = _reply(request, parts, job, 201 if job.state.terminal else 202)
-    reply.headers["Location"] = f"{base_of(request)}/v1/predictions/{job.id}"
-    return reply
-
-
-async def _accept(request: Request, parts: Parts, job_id: str, model: str | None) -> Job:
-    """Its own function, so that nothing of the upload is held while the request waits."""
-    with parts.uploads.hold() as hold:
-        asked = await read_submission(request, parts, hold, model=model)
-        return await parts.submitter.submit(job_id, asked)
+    parts, job_id = parts_of(request), new_id()
+    accept = partial(
+        accept_request,
+        request,
+        parts,
+        job_id,
+        model=model,
+        route="POST /v1/predictions" if model is None else "POST /v1/models/predictions",
+        key=key_of(request),
+    )
+    return await create_reply(request, parts, job_id, accept)
 
 
 def _reply(request: Request, parts: Parts, job: Job, status: int) -> Response:

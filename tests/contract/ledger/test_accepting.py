@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from api.database import accepting as accepting_module
 from api.database.accepting import Accepting
+from api.database.claims import Earlier
 from api.database.database import Database
 from api.database.errors import DataError
 from api.database.rows import label_rows, row_of
@@ -179,7 +180,7 @@ async def test_rows_in_doubt_are_removed_when_the_database_answers_again(
     job, kept = new_job(), new_job()
     await accepting.accept(job)
     row = row_of(job)
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[Earlier | None] = asyncio.get_running_loop().create_future()
     accepting._doubtful.append(accepting_module._Waiting(row, [], future))
     await accepting.accept(kept)
     async with database.read() as connection:
