@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.batch import batch
+from cli.doctor import doctor
 from cli.up import up
 
 app = typer.Typer(
@@ -12,6 +13,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(batch)
+app.command()(doctor)
 
 
 @app.callback()

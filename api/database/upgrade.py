@@ -14,7 +14,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def is_up_to_date(connection: AsyncConnection) -> bool:
-    return await connection.run_sync(_version) == HEAD
+    return await connection.run_sync(version_of) == HEAD
 
 
 async def bring_up_to_date(connection: AsyncConnection) -> None:
@@ -23,14 +23,14 @@ async def bring_up_to_date(connection: AsyncConnection) -> None:
 
 
 def _bring_up_to_date(connection: Connection) -> None:
-    version = _version(connection)
+    version = version_of(connection)
     if version is None:
         _make(connection)
     elif version != HEAD:
         _migrate(connection, HEAD)
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
     """None for a database that was never ours; empty after the migrations went all the way down."""
     if not inspect(connection).has_table("alembic_version"):
         return None

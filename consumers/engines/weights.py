@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import huggingface_hub
 from huggingface_hub import constants, errors
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from common.catalogue import ModelSpec, Task
 from common.errors import ModelUnavailable
@@ -37,15 +37,34 @@ def folder_of(model: ModelSpec) -> Path:
 
     Raises ModelUnavailable, within seconds where there is no network.
     """
-    if model.path is not None:
-        _check_complete(model.path)
-        return model.path
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    folder = _cached(model)
+    folder = folder_here(model)
     if folder is None:
         folder = _download(model)
         _check_complete(folder)
     return folder
+
+
+def folder_here(model: ModelSpec) -> Path | None:
+    """The folder that holds the whole model; None while it is to be downloaded.
+
+    Raises ModelUnavailable for a folder of its own that lacks something.
+    """
+    if model.path is not None:
+        _check_complete(model.path)
+        return model.path
+    return _cached(model)
+
+
+def broken_weights(folder: Path) -> str | None:
+    """Which of the model's weights is cut short or no safetensors at all, and why."""
+    for file in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                weights.keys()
+        except (SafetensorError, OSError) as error:
+            return f"{file}: {error}"
+    return None
 
 
 def stored_numbers(part: Path) -> int:

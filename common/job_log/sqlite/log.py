@@ -52,7 +52,7 @@ class SqliteJobLog(JobLog):
         Raises LogUnavailable, and SettingsInvalid for a URL without a path. What was held
         by processes that died is free when this returns.
         """
-        path = _path_of(url)
+        path = path_of(url)
         file = SqliteFile(path, tables.SCHEMA + leases.SCHEMA)
         try:
             await file.run(lambda _: None, Commit.NONE)
@@ -153,7 +153,8 @@ class SqliteJobLog(JobLog):
             await self._file.run(partial(_trim_topic, topic=topic), Commit.ORDERED)
 
 
-def _path_of(url: str) -> Path:
+def path_of(url: str) -> Path:
+    """The file of `sqlite:///PATH`. Raises SettingsInvalid."""
     scheme, _, path = url.partition(":///")
     if scheme != "sqlite" or not path:
         raise SettingsInvalid(f"{url!r} names no file: write sqlite:////ABSOLUTE/PATH.sqlite")

@@ -1,0 +1,1 @@
+"""What `darkroom doctor` looks at, one module for each kind of thing."""
