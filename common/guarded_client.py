@@ -223,16 +223,9 @@ def _unreachable(target: Target, error: Exception, late: bool) -> str:
         return f"{target.host} did not answer in time"
     if isinstance(error, socket.gaierror):
         return f"There is no host {target.host}"
-    if tls := _tls_error(error):
-        return f"{target.host}: {tls.verify_message}"
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"{target.host}: {cause.verify_message}"
     if isinstance(error, httpcore2.ProtocolError):
         return f"{target.host} does not answer as HTTP has it"
     return f"{target.host} accepts no connection, or broke it off"
-
-
-def _tls_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """What was wrong with a certificate: the libraries between wrap it twice."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__
-    return cause

@@ -281,7 +281,7 @@ async def test_tls_is_checked_by_the_name_of_the_url(tmp_path: Path) -> None:
         url = f"https://pictures.example:{heard.port}/"
         reply = await client.send("GET", url, seconds=5, most_bytes=10)
         other = f"https://other.example:{heard.port}/"
-        with pytest.raises(UrlUnreachable, match=r"other\.example: .*other\.example"):
+        with pytest.raises(UrlUnreachable, match="Hostname mismatch"):
             await client.send("GET", other, seconds=5, most_bytes=10)
 
     assert (reply.status, names) == (200, ["pictures.example", "other.example"])
