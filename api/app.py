@@ -51,6 +51,7 @@ from common.errors import (
 from common.job_log import JobLog
 from common.object_store import ObjectStore
 from common.settings import Settings
+from common.url_guard import UrlGuard
 
 ROUTERS = (predictions, repeats, dead_letters, files, models, results, diffusion, describer, health)
 
@@ -78,9 +79,10 @@ def create_app(
 ) -> FastAPI:
     """The application. Its lifespan starts and stops what follows the log.
 
-    Log, store and database are opened and closed by the caller.
+    Log, store and database are opened and closed by the caller. Raises SettingsInvalid.
     """
     metrics = Metrics()
+    url_guard = UrlGuard(settings.url_allowlist)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -97,6 +99,7 @@ def create_app(
             workers=WorkersSeen(log),
             uploads=UploadBudget(settings.max_upload_bytes_in_flight),
             limits=PictureLimits.of(settings),
+            url_guard=url_guard,
             metrics=metrics,
             started_at=time.time(),
         )

@@ -67,7 +67,7 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
     reference = parameters.pop("image", None)
     _check_flat(parameters)
     checked = check_parameters(model.task, parameters)
-    picture: Picture | None = None
+    picture: Picture | str | None = None
     if asked.upload is not None:
         upload = asked.upload
         picture = await check_picture(upload.content, parts.limits, sha256=upload.sha256)
@@ -82,7 +82,8 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
         model=model,
         priority=priority,
         parameters=checked,
-        picture=picture,
+        picture=None if isinstance(picture, str) else picture,
+        image_url=picture if isinstance(picture, str) else None,
         start_by=start_by,
         cancel_at=cancel_at,
         labels=tuple(body.labels),

@@ -22,6 +22,7 @@ from common.job import Job
 from common.job_log import JobLog
 from common.object_store import ObjectStore
 from common.settings import Settings
+from common.url_guard import UrlGuard
 
 OWNER = "local"  # of everything, until there are keys
 
@@ -44,6 +45,7 @@ class Parts:
     workers: WorkersSeen
     uploads: UploadBudget
     limits: PictureLimits
+    url_guard: UrlGuard  # of images
     metrics: Metrics
     started_at: float  # seconds since the epoch
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import binascii
 import re
-from urllib.parse import urlsplit
 
 from api.database import files
 from api.dependencies import Parts
 from api.pictures import Picture, check_picture
 from api.problems import Problem
 from api.uploads import Hold
+from common.job import is_url
 
 MAX_DATA_URI = 256 * 1024  # characters
 FILES_PATH = "/v1/files/"
@@ -21,8 +21,11 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 async def referred_picture(
     reference: object, *, parts: Parts, owner: str, base: str, hold: Hold
-) -> Picture:
-    """The picture that `input.image` means. Raises Problem, StoreUnavailable, ObjectMissing."""
+) -> Picture | str:
+    """The picture that `input.image` means, or a URL from which a consumer will fetch it.
+
+    Raises Problem, UrlRefused, StoreUnavailable, ObjectMissing.
+    """
     if not isinstance(reference, str):
         raise _invalid()
     if reference[:5].lower() == "data:":
@@ -38,12 +41,9 @@ async def referred_picture(
     file_id = reference.removeprefix(base + FILES_PATH)
     if _ID.fullmatch(file_id):
         return await _uploaded(file_id, parts, owner, hold)
-    if _scheme(reference):
-        raise Problem(
-            "image_url_not_supported",
-            "Image URLs are not fetched: send the picture itself as a file of a multipart form, "
-            "as a data URI, or by the id of a file uploaded with POST /v1/files.",
-        )
+    if is_url(reference):
+        parts.url_guard.check(reference)
+        return reference
     raise _invalid()
 
 
@@ -74,17 +74,9 @@ async def _uploaded(file_id: str, parts: Parts, owner: str, hold: Hold) -> Pictu
     return Picture(content=content, content_type=file.content_type, sha256=file.sha256)
 
 
-def _scheme(reference: str) -> str:
-    """The scheme, where it looks like a URL at all."""
-    try:
-        return urlsplit(reference).scheme
-    except ValueError:
-        return "unreadable" if "://" in reference else ""
-
-
 def _invalid() -> Problem:
     return Problem(
         "invalid_image",
-        "`image` is no data URI and no id of a file: send the picture as a file of a multipart "
-        "form, or upload it with POST /v1/files and give its id.",
+        "`image` is no URL, no data URI and no id of a file: send the picture as a file of a "
+        "multipart form, or upload it with POST /v1/files and give its id.",
     )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from api.schemas import Metrics, Prediction, PredictionUrls, Queue
 from api.workers_seen import WorkersSeen
 from common.catalogue import ModelSpec
-from common.job import Job, JobState, JsonObject
+from common.job import Job, JobState, JsonObject, is_url
 
 
 def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
@@ -94,8 +94,11 @@ def iso_time(seconds: float) -> str:
 
 
 def _input(job: Job) -> JsonObject:
-    """What was asked. An image is named by its content: its key is nobody's business."""
-    images = {name: "sha256:" + key.rpartition("/")[2] for name, key in job.spec.inputs.items()}
+    """What was asked. A stored image is named by its content: its key is nobody's business."""
+    images = {
+        name: place if is_url(place) else "sha256:" + place.rpartition("/")[2]
+        for name, place in job.spec.inputs.items()
+    }
     return {**images, **job.spec.parameters}
 
 

@@ -48,9 +48,11 @@ CODES: dict[str, tuple[int, str]] = {
     "empty_file": (422, "The image has no bytes: check the path and send it again."),
     "truncated_image": (422, "The JPEG ends too early: send the whole file."),
     "image_too_large": (422, "The image has 65535 x 65535 pixels: at most 40000000 are allowed."),
-    "invalid_image": (422, "`image` is no data URI and no id of a file: see POST /v1/files."),
+    "invalid_image": (
+        422,
+        "`image` is no URL, no data URI and no id of a file: see POST /v1/files.",
+    ),
     "data_uri_too_large": (422, "A data URI has at most 262144 bytes: upload a file instead."),
-    "image_url_not_supported": (422, "Image URLs are not fetched: send the picture itself."),
     "url_refused": (422, "The URL's port is 8080: only 80 and 443 are connected to."),
     "metadata_too_large": (422, "metadata has 20000 bytes: at most 16384 are allowed."),
     "invalid_idempotency_key": (422, "The Idempotency-Key has 256 characters: send 1 to 255."),

@@ -11,7 +11,11 @@ from common.job import JobState, JsonObject, Priority
 
 
 class PredictionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to run, on what."""
+    """What to run, on what.
+
+    `input.image` is the id of a file of POST /v1/files, a data URI, or an https:// URL, which the
+    consumer fetches.
+    """
 
     model: str | None = None
     version: str | None = None

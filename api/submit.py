@@ -42,6 +42,7 @@ class Submission:
     priority: Priority = Priority.NORMAL
     parameters: dict[str, Parameter] = field(default_factory=dict)
     picture: Picture | None = None
+    image_url: str | None = None  # in place of a picture: the consumer fetches it
     start_by: float | None = None  # seconds since the epoch, as is the next
     cancel_at: float | None = None
     labels: tuple[str, ...] = ()
@@ -158,6 +159,8 @@ def _job(job_id: str, asked: Submission) -> Job:
     inputs = {}
     if asked.picture is not None:
         inputs["image"] = input_key(asked.owner, asked.picture.sha256, now)
+    elif asked.image_url is not None:
+        inputs["image"] = asked.image_url
     return Job(
         id=job_id,
         owner=asked.owner,

@@ -126,7 +126,7 @@ class GuardedClient:
             if reply.status not in _REDIRECTS or location is None:
                 return reply
             url = _joined(url, location)
-        raise UrlRefused(f"The URL redirects more than {MOST_REDIRECTS} times: give the last one")
+        raise UrlRefused(f"The URL redirects more than {MOST_REDIRECTS} times: give the last one.")
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -214,18 +214,18 @@ def _joined(url: str, location: str) -> str:
     try:
         return str(httpx2.URL(url).join(location))
     except (httpx2.InvalidURL, UnicodeError) as error:
-        raise UrlRefused("The URL redirects to one that cannot be read: give another") from error
+        raise UrlRefused("The URL redirects to one that cannot be read: give another.") from error
 
 
 def _unreachable(target: Target, error: Exception, late: bool) -> str:
     """Not the driver's own words, which name addresses; but what is wrong with a certificate."""
     if late:
-        return f"{target.host} did not answer in time"
+        return f"{target.host} did not answer in time."
     if isinstance(error, socket.gaierror):
-        return f"There is no host {target.host}"
+        return f"There is no host {target.host}."
     cause = error.args[0] if error.args else None
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"{target.host}: {cause.verify_message}"
+        return f"{target.host}: {cause.verify_message}."
     if isinstance(error, httpcore2.ProtocolError):
-        return f"{target.host} does not answer as HTTP has it"
-    return f"{target.host} accepts no connection, or broke it off"
+        return f"{target.host} does not answer as HTTP has it."
+    return f"{target.host} accepts no connection, or broke it off."

@@ -59,6 +59,11 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     start_by: float | None = None  # seconds since the epoch; unstarted then, it is canceled
 
 
+def is_url(reference: str) -> bool:
+    """Whether an input is what a user's URL leads to; otherwise it is an object's key."""
+    return "://" in reference
+
+
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file that a run made, as it lies in the object store."""
 

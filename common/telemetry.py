@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 
+import stamina
 import structlog
 
 
@@ -31,5 +32,17 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    stamina.instrumentation.set_on_retry_hooks([_log_wait])
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+
+
+def _log_wait(details: stamina.instrumentation.RetryDetails) -> None:
+    """In place of stamina's own record, which shows the arguments: images, URLs with passwords."""
+    structlog.get_logger().warning(
+        "waits_to_try_again",
+        callable=details.name,
+        caused_by=repr(details.caused_by),
+        wait_for=round(details.wait_for, 2),
+        waited_so_far=round(details.waited_so_far, 2),
+    )

@@ -124,7 +124,7 @@ class UrlGuard:
             if not is_public(address):
                 raise UrlRefused(
                     f"{host} has an address that is not public: give a URL that the internet can "
-                    f"reach, or {_ALLOW}"
+                    f"reach, or {_ALLOW}."
                 )
             _check_port(port)
 
@@ -173,25 +173,25 @@ def unwrapped(address: Address) -> Address:
 def _read(url: str) -> Target:
     """By the very parser that the connection goes by. Raises UrlRefused."""
     if len(url) > MOST_CHARACTERS:
-        raise UrlRefused(f"The URL has more than {MOST_CHARACTERS} characters: give a shorter one")
+        raise UrlRefused(f"The URL has more than {MOST_CHARACTERS} characters: give a shorter one.")
     if any(not character.isprintable() or character in " \\" for character in url):
-        raise UrlRefused("The URL holds a space, a backslash or a control character: encode it")
+        raise UrlRefused("The URL holds a space, a backslash or a control character: encode it.")
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, UnicodeError) as error:
-        raise UrlRefused(f"The URL cannot be read ({error}): check its host and port") from error
+        raise UrlRefused(f"The URL cannot be read ({error}): check its host and port.") from error
     if parsed.scheme not in PORTS:
-        raise UrlRefused("The URL is neither https:// nor http://: give one that is")
+        raise UrlRefused("The URL is neither https:// nor http://: give one that is.")
     authority = _AUTHORITY.match(url)
     if authority is None or not authority[1]:
-        raise UrlRefused("The URL names no host: give one like https://example.org/picture.jpg")
+        raise UrlRefused("The URL names no host: give one like https://example.org/picture.jpg.")
     if "@" in authority[1]:
         raise UrlRefused(
-            "The URL holds a user name or password: take it out; a signed URL can do without"
+            "The URL holds a user name or password: take it out; a signed URL can do without."
         )
     port = parsed.port if parsed.port is not None else PORTS[parsed.scheme]
     if not 0 < port < 65536:
-        raise UrlRefused(f"The URL's port {port} is none: leave it out")
+        raise UrlRefused(f"The URL's port {port} is none: leave it out.")
     host = parsed.raw_host.decode("ascii")
     _check_host(host)
     return Target(parsed.scheme, host, port, parsed.raw_path.decode("ascii"))
@@ -203,12 +203,12 @@ def _check_host(host: str) -> None:
     if _NUMBER.search(host.rstrip(".").rpartition(".")[2]):
         raise UrlRefused(
             "The URL's host is a number: write an address as four decimal numbers without zeros "
-            "before them"
+            "before them."
         )
     if not _NAME.fullmatch(host):
         raise UrlRefused(
             "The URL's host is no name of a host: letters, digits and hyphens between dots, "
-            "and no dot at the end"
+            "and no dot at the end."
         )
 
 
@@ -229,4 +229,6 @@ def _address(host: str) -> Address | None:
 
 def _check_port(port: int) -> None:
     if port not in PORTS.values():
-        raise UrlRefused(f"The URL's port is {port}: only 80 and 443 are connected to, or {_ALLOW}")
+        raise UrlRefused(
+            f"The URL's port is {port}: only 80 and 443 are connected to, or {_ALLOW}."
+        )

@@ -12,14 +12,17 @@ import uvloop
 from common.catalogue import ModelSpec, read_catalogue
 from common.errors import CatalogueInvalid, ModelUnavailable, SettingsInvalid, UnknownModel
 from common.events import WorkerState
+from common.guarded_client import GuardedClient
 from common.job_log import open_job_log
 from common.object_store import open_object_store
 from common.outage import until_available
 from common.processes import stop_at_signal
 from common.settings import Settings, read_settings
 from common.telemetry import configure_logs
+from common.url_guard import UrlGuard
 from consumers.consumer import Consumer, Limits
 from consumers.engine_process import EngineProcess
+from consumers.fetching import Fetching
 from consumers.reporter import Metrics, Reporter
 
 logger = structlog.get_logger()
@@ -34,7 +37,8 @@ class ExitCode(IntEnum):
 
 
 async def consume(model: ModelSpec, settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Raises ModelUnavailable."""
+    """Until SIGTERM or SIGINT. Raises ModelUnavailable, SettingsInvalid."""
+    client = GuardedClient(UrlGuard(settings.url_allowlist))
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
     store = await until_available(open_object_store, settings.store_url)
     engine = EngineProcess(
@@ -52,7 +56,13 @@ async def consume(model: ModelSpec, settings: Settings) -> None:
         benchmark_file=Path(settings.benchmark_file) if settings.benchmark_file else None,
     )
     consumer = Consumer(
-        model=model, log=log, store=store, engine=engine, reporter=reporter, limits=limits
+        model=model,
+        log=log,
+        store=store,
+        fetching=Fetching(store, client, most_bytes=settings.max_image_bytes),
+        engine=engine,
+        reporter=reporter,
+        limits=limits,
     )
     try:
         await consumer.run(stop_at_signal())
@@ -60,6 +70,7 @@ async def consume(model: ModelSpec, settings: Settings) -> None:
     finally:
         await engine.close()
         reporter.close()
+        await client.close()
         await log.close()
 
 

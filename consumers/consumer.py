@@ -39,6 +39,7 @@ from consumers.engines.base import (
     EngineResult,
     EngineStop,
 )
+from consumers.fetching import Fetching
 from consumers.outputs import store_output
 from consumers.reporter import Reporter
 from consumers.retry import GiveUp, decide
@@ -70,6 +71,7 @@ class Consumer:
         model: ModelSpec,
         log: JobLog,
         store: ObjectStore,
+        fetching: Fetching,
         engine: EngineProcess,
         reporter: Reporter,
         limits: Limits,
@@ -77,6 +79,7 @@ class Consumer:
         self._model = model
         self._log = log
         self._store = store
+        self._fetching = fetching
         self._engine = engine
         self._reporter = reporter
         self._limits = limits
@@ -210,7 +213,7 @@ class Consumer:
         """The engine's result, and how many seconds the engine took."""
         began, inputs = await asyncio.gather(
             attempt.started(self._reporter.worker),
-            self._fetch(spec),
+            self._fetching.fetch(spec),
             return_exceptions=True,
         )
         for outcome in (began, inputs):
@@ -231,13 +234,6 @@ class Consumer:
         seconds = time.perf_counter() - since
         self._reporter.metrics.inference.observe(seconds)
         return results[0], seconds
-
-    async def _fetch(self, spec: JobSpec) -> dict[str, bytes]:
-        """Waits for a store that does not answer. Raises ObjectMissing."""
-        inputs = {}
-        for name, key in spec.inputs.items():
-            inputs[name] = await until_available(self._store.get, key)
-        return inputs
 
     async def _end(
         self,

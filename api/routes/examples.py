@@ -40,6 +40,10 @@ PREDICTION_REQUEST = {
     "labels": ["holiday"],
     "metadata": {"album": 7},
 }
+PREDICTION_OF_URL_REQUEST = {
+    "model": "darkroom/shapes",
+    "input": {"image": "https://images.example.org/photo.jpg"},
+}
 
 _prediction = Prediction(
     id=_ID,

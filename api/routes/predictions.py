@@ -52,7 +52,7 @@ CREATE_ERRORS = (
     "image_too_large",
     "invalid_image",
     "data_uri_too_large",
-    "image_url_not_supported",
+    "url_refused",
     "metadata_too_large",
     "store_unavailable",
     "ledger_unavailable",
@@ -76,7 +76,10 @@ _BODY = {
     "multipart/form-data": {"schema": {"type": "object", "properties": _FORM_PROPERTIES}},
     "application/json": {
         "schema": reference("PredictionRequest"),
-        "example": examples.PREDICTION_REQUEST,
+        "examples": {
+            "an uploaded file": {"value": examples.PREDICTION_REQUEST},
+            "an image at a URL": {"value": examples.PREDICTION_OF_URL_REQUEST},
+        },
     },
 }
 HEADERS = {

@@ -37,6 +37,7 @@ def stack(
     """A running stack that a module's tests share."""
     folder = tmp_path_factory.mktemp("stack")
     settings = {"DARKROOM_MODEL_NAMES": str(catalogue), "DARKROOM_SLOTS": "4"}
+    settings["DARKROOM_URL_ALLOWLIST"] = "127.0.0.1"  # where tests serve images
     if request.param == "embedded":
         running = embedded(folder, **settings)
     else:

@@ -25,17 +25,21 @@ from common.events import (
     WorkerHeartbeat,
     WorkerState,
 )
+from common.guarded_client import GuardedClient
 from common.job import JobSpec, Parameter
 from common.job_log import JobLog, open_job_log
 from common.object_store import ObjectStore, open_object_store
 from common.topic import CONTROL, EVENTS, WORKERS, consumer_group, job_topic, job_topics
+from common.url_guard import UrlGuard
 from common.wire import HEADERS, decode_event, decode_heartbeat, encode
 from consumers.consumer import Consumer, Limits
 from consumers.engine_process import EngineProcess
+from consumers.fetching import Fetching
 from consumers.reporter import Metrics, Reporter
 
 pytestmark = pytest.mark.anyio
 
+MOST_IMAGE_BYTES = 100_000
 ECHO = ModelSpec(name="darkroom/echo", task=Task.ECHO)
 POISON = """
 import os, signal
@@ -63,6 +67,7 @@ class Bench:
         self.running: asyncio.Task[None] | None = None
         self.reporter: Reporter | None = None
         self.engine = EngineProcess(model, max_pixels=40_000_000)
+        self.client = GuardedClient(UrlGuard("127.0.0.1"))
         self._seen: list[JobEvent] = []
         self._numbers = iter(range(1000))
 
@@ -75,6 +80,9 @@ class Bench:
             model=self.model,
             log=self.log,
             store=self.store,
+            fetching=Fetching(
+                self.store, self.client, most_bytes=MOST_IMAGE_BYTES, pause_seconds=0.01
+            ),
             engine=self.engine,
             reporter=self.reporter,
             limits=Limits(**limits),  # type: ignore[arg-type]
@@ -91,10 +99,15 @@ class Bench:
             self.reporter = None
 
     async def submit(
-        self, image: bytes | None = None, start_by: float | None = None, **parameters: Parameter
+        self,
+        image: bytes | None = None,
+        start_by: float | None = None,
+        *,
+        url: str | None = None,
+        **parameters: Parameter,
     ) -> str:
         id = f"job-{next(self._numbers)}"
-        inputs = {}
+        inputs = {} if url is None else {"image": url}
         if image is not None:
             inputs["image"] = f"inputs/local/2026-11-21/{id}"
             await self.store.put(inputs["image"], image, "image/png")
@@ -146,6 +159,7 @@ async def bench_of(model: ModelSpec, folder: Path) -> AsyncIterator[Bench]:
         await bench.end()
     finally:
         await bench.engine.close()
+        await bench.client.close()
         await log.close()
 
 
