@@ -40,6 +40,7 @@ def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
         metadata=job.metadata,
         group_id=job.group_id,
         attempt=job.attempt,
+        retry_of=job.retry_of,
         queue=Queue(
             position=None,
             eta_seconds=None,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from starlette.requests import Request
 
 from api.problems import Problem
-from common.job import Job, JobState
+from common.job import Job, JobState, is_url
 
 LONGEST_KEY = 255  # characters
 PUT = "PUT /v1/predictions"  # the route of ids that clients choose
@@ -84,7 +84,7 @@ def fingerprint_of(route: str, job: Job) -> str:
 
 def _content(place: str) -> str:
     """A URL stands for itself; an object's key ends with the hash of its bytes."""
-    return place if "://" in place else place.rpartition("/")[2]
+    return place if is_url(place) else place.rpartition("/")[2]
 
 
 def key_reused() -> Problem:

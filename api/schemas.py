@@ -73,6 +73,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     metadata: JsonObject
     group_id: str | None
     attempt: int
+    retry_of: str | None
     queue: Queue
     access_link: str
     urls: PredictionUrls

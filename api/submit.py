@@ -72,26 +72,34 @@ class Submitter:
 
     async def submit(self, job_id: str, asked: Submission) -> Job:
         """The job, durably accepted. Raises StoreUnavailable, LedgerUnavailable: then it is not."""
-        job = _job(job_id, asked)
-        await self._put(job, asked.picture)
+        return await self.accept(_job(job_id, asked), asked.picture)
+
+    async def submit_once(
+        self, job_id: str, asked: Submission, *, route: str, key: str | None
+    ) -> Accepted:
+        """What `accept_once` does with it."""
+        return await self.accept_once(_job(job_id, asked), asked.picture, route=route, key=key)
+
+    async def accept(self, job: Job, picture: Picture | None) -> Job:
+        """What `submit` does, with a job whose input is `picture`, or needs no storing."""
+        await self._put(job, picture)
         await self._accepting.accept(job)
         await self._appends.wait(self._append(job), APPEND_SECONDS)
         return job
 
-    async def submit_once(
-        self, job_id: str, asked: Submission, *, route: str, key: str | None
+    async def accept_once(
+        self, job: Job, picture: Picture | None, *, route: str, key: str | None
     ) -> Accepted:
         """The same, unless the key made a job before: then that one, and nothing is stored.
 
         Without a key the id is the client's own, and does as one. Raises Problem too: the key or
         the id stands for another request.
         """
-        job = _job(job_id, asked)
         claim = Claim(fingerprint_of(route, job), key)
         earlier = await self._earlier(job, claim)
         if earlier is not None:
             return Accepted(earlier, replayed=True)
-        await self._put(job, asked.picture)
+        await self._put(job, picture)
         try:
             taken = await self._accepting.accept(job, claim)
         except DataError:
@@ -120,6 +128,8 @@ class Submitter:
             return None
         if there.owner != job.owner:
             raise Problem("unknown_prediction", "There is no such prediction: choose another id.")
+        if there.removed_at is not None:
+            raise Problem("removed", "What this prediction made was removed: choose a new id.")
         if fingerprint_of(PUT, there) != claim.fingerprint:
             raise id_reused()
         return there

@@ -65,6 +65,7 @@ _prediction = Prediction(
     metadata={"album": 7},
     group_id=None,
     attempt=1,
+    retry_of=None,
     queue=Queue(position=None, eta_seconds=None, reason=""),
     access_link=_LINK,
     urls=PredictionUrls(get=_URL, cancel=f"{_URL}/cancel", stream=f"{_URL}/stream", web=_URL),
@@ -79,6 +80,7 @@ _starting = msgspec.structs.replace(
     attempt=0,
     queue=Queue(position=None, eta_seconds=None, reason="waiting for a consumer"),
 )
+_retried = msgspec.structs.replace(_starting, retry_of="019aa5ee-10bb-7d54-b0c3-7c5ad41f08e9")
 _canceled = msgspec.structs.replace(
     _starting,
     status=JobState.CANCELED,
@@ -148,6 +150,7 @@ _letters = DeadLetterGroup(
 
 PREDICTION: Any = msgspec.to_builtins(_prediction)
 STARTING: Any = msgspec.to_builtins(_starting)
+RETRIED: Any = msgspec.to_builtins(_retried)
 CANCELED: Any = msgspec.to_builtins(_canceled)
 PREDICTIONS: Any = {"next": None, "previous": None, "results": [PREDICTION]}
 DEAD_LETTER: Any = msgspec.to_builtins(_letter)

@@ -1,4 +1,4 @@
-"""Predictions that may be asked for again: by an id of the client's own."""
+"""Predictions asked for again: by an id of the client's own, or as a retry of one that ended."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.creating import accept_request, create_reply
-from api.dependencies import parts_of
-from api.documentation import described
-from api.repeating import PUT, checked_id
-from api.routes.predictions import CREATE_ERRORS, CREATED, HEADERS
+from api.dependencies import owner_of, parts_of
+from api.documentation import LEDGER, described
+from api.repeating import KEY_HEADER, PUT, checked_id, key_of
+from api.retrying import retry
+from api.routes import examples
+from api.routes.predictions import CREATE_ERRORS, CREATED, HEADERS, KEY_ERRORS
+from api.submit import new_id
 
 router = APIRouter(tags=["Predictions"])
 
@@ -35,3 +38,31 @@ async def put_prediction(request: Request, prediction_id: str) -> Response:
     parts = parts_of(request)
     accept = partial(accept_request, request, parts, job_id, route=PUT, key=None, chosen_id=True)
     return await create_reply(request, parts, job_id, accept)
+
+
+@router.post(
+    "/v1/predictions/{prediction_id}/retry",
+    **described(
+        "unknown_prediction",
+        "unknown_model",
+        "not_ended",
+        "removed",
+        "store_unavailable",
+        "uploads_busy",
+        *KEY_ERRORS,
+        *LEDGER,
+        status=202,
+        reply="Prediction",
+        example=examples.RETRIED,
+        description="A new prediction, whose `retry_of` is the old one",
+        headers={"Prefer": HEADERS["Prefer"], **KEY_HEADER},
+    ),
+)
+async def retry_prediction(request: Request, prediction_id: str) -> Response:
+    """Run it once more: the same image and parameters, as a new prediction without deadlines."""
+    parts, job_id = parts_of(request), new_id()
+    key = key_of(request)
+    old = await parts.job(owner_of(request), prediction_id)
+    return await create_reply(
+        request, parts, job_id, partial(retry, parts, old, job_id=job_id, key=key)
+    )

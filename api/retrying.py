@@ -1,0 +1,83 @@
+"""A job run once more: a new job that asks for the same, and names the old one."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from msgspec.structs import replace
+
+from api.dependencies import Parts
+from api.pictures import Picture, check_picture
+from api.problems import Problem
+from api.repeating import Accepted
+from api.submit import input_key, new_id
+from api.uploads import Hold
+from common.errors import ObjectMissing
+from common.job import Job, is_url
+
+
+async def retry(
+    parts: Parts, old: Job, *, job_id: str | None = None, key: str | None = None
+) -> Accepted:
+    """A new job of `old`'s owner, with today's version of the model and without its deadlines.
+
+    `job_id` is the new job's, where the caller waits for it. With a `key` of the owner's, the same
+    retry makes one job however often it is sent. Raises Problem (`not_ended`, `removed`, or what
+    the key is refused for), UnknownModel, StoreUnavailable, LedgerUnavailable.
+    """
+    if not old.state.terminal:
+        raise Problem(
+            "not_ended", "The prediction has not ended: wait for its end, or cancel it first."
+        )
+    if old.removed_at is not None:
+        raise _removed()
+    with parts.uploads.hold() as hold:
+        picture = await _picture(parts, old, hold)
+        job = _anew(parts, old, picture, job_id or new_id())
+        if key is None:
+            return Accepted(await parts.submitter.accept(job, picture))
+        route = f"POST /v1/predictions/{old.id}/retry"
+        return await parts.submitter.accept_once(job, picture, route=route, key=key)
+
+
+async def _picture(parts: Parts, old: Job, hold: Hold) -> Picture | None:
+    """The old job's image, to be stored anew under today's key; None for none, or for a URL.
+
+    So no job refers to an object of an older day than its own, and the sweep of old days races
+    nobody: there is no referrer to lock.
+    """
+    place = old.spec.inputs.get("image")
+    if place is None or is_url(place):
+        return None
+    try:
+        content = await parts.store.get(place)
+    except ObjectMissing as error:
+        raise _removed() from error
+    hold.add(len(content))
+    return await check_picture(content, parts.limits)
+
+
+def _anew(parts: Parts, old: Job, picture: Picture | None, job_id: str) -> Job:
+    now = time.time()
+    inputs = dict(old.spec.inputs)
+    if picture is not None:
+        inputs["image"] = input_key(old.owner, picture.sha256, now)
+    return Job(
+        id=job_id,
+        owner=old.owner,
+        spec=replace(old.spec, inputs=inputs, start_by=None),
+        version=parts.catalogue[old.spec.model].version,
+        link_token=secrets.token_hex(16),
+        created_at=now,
+        labels=old.labels,
+        metadata=old.metadata,
+        group_id=old.group_id,
+        retry_of=old.id,
+        webhook=old.webhook,
+        webhook_events=old.webhook_events,
+    )
+
+
+def _removed() -> Problem:
+    return Problem("removed", "Its image was removed: send it again in a new prediction.")
