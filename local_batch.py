@@ -1,6 +1,6 @@
 """Submit every picture of a folder and print where each result will be.
 
-python local_batch.py [DIR=images] [--model OWNER/NAME] [--url URL]
+python local_batch.py [DIR=images] [--model OWNER/NAME] [--url URL] [--key KEY]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cli.client import Client, models_of
 from cli.errors import ItemFailed
 from cli.exit_codes import ExitCode
 from cli.images import find_images
-from cli.options import DEFAULT_MODEL, DEFAULT_URL, ModelOption, UrlOption
+from cli.options import DEFAULT_MODEL, DEFAULT_URL, KeyOption, ModelOption, UrlOption
 from cli.running import for_each, run
 
 AT_ONCE = 8
@@ -29,16 +29,17 @@ def main(
     ),
     model: ModelOption = DEFAULT_MODEL,
     url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
 ) -> None:
     """Submit every picture of a folder; one line a picture: its name, a tab, its access link."""
-    raise typer.Exit(run(_submit(folder, model, url), interrupted="Interrupted."))
+    raise typer.Exit(run(_submit(folder, model, url, key), interrupted="Interrupted."))
 
 
-async def _submit(folder: Path, model: str, url: str) -> ExitCode:
-    models = [known.id for known in await models_of(url)]
+async def _submit(folder: Path, model: str, url: str, key: str | None) -> ExitCode:
+    models = [known.id for known in await models_of(url, key=key)]
     images = await asyncio.to_thread(find_images, folder, models)
     failed = []
-    async with Client(url) as client:
+    async with Client(url, key=key) as client:
 
         async def submit(image: Path) -> None:
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import sys
 from contextlib import nullcontext
 from enum import IntEnum
@@ -40,10 +39,13 @@ async def serve(catalogue: Catalogue, settings: Settings) -> ExitCode:
 
     from api.app import create_app
     from api.database.database import Database
+    from api.keyring import say_if_there_is_no_key
 
-    _require_loopback(settings.host)
+    _check_auth(settings)
     _check_title_model(catalogue, settings.title_model)
     database = await until_available(Database.open, settings.ledger_url)
+    if settings.auth_on:
+        await until_available(say_if_there_is_no_key, database)
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
     store = await until_available(open_object_store, settings.store_url)
     app = create_app(
@@ -113,16 +115,12 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
     return ExitCode.STOPPED if stop.is_set() else ExitCode.FAILED
 
 
-def _require_loopback(host: str) -> None:
+def _check_auth(settings: Settings) -> None:
     """Without keys, whoever reaches the port may do everything."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not settings.auth_on and not settings.on_loopback:
         raise SettingsInvalid(
-            f"DARKROOM_HOST={host}: there are no API keys yet, so whoever reaches the port may do "
-            "everything. Set it to 127.0.0.1, and put a proxy that asks for a password in front."
+            f"DARKROOM_AUTH=off with DARKROOM_HOST={settings.host}: whoever reaches the port could "
+            "do everything. Set DARKROOM_AUTH to on, or DARKROOM_HOST to 127.0.0.1."
         )
 
 

@@ -7,17 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api import authentication
+from api.authentication import Needs
 from api.cancel import Canceler
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.dependencies import Parts
-from api.documentation import add_documentation
+from api.documentation import add_documentation, problem_responses
+from api.keyring import Keyring
+from api.keys import Scope
 from api.metrics import Metrics
 from api.observing import REQUEST_ID, Observing
 from api.pictures import PictureLimits
@@ -53,7 +57,9 @@ from common.object_store import ObjectStore
 from common.settings import Settings
 from common.url_guard import UrlGuard
 
-ROUTERS = (predictions, repeats, dead_letters, files, models, results, diffusion, describer, health)
+# A key of the scope user
+ROUTERS = (predictions, repeats, dead_letters, files, models, diffusion, describer)
+OPEN_ROUTERS = (results, health)  # each route says itself what it asks for
 
 # What our errors become; api/problems.py has the status of each code.
 ERRORS: dict[type[DarkroomError], str] = {
@@ -101,6 +107,7 @@ def create_app(
             limits=PictureLimits.of(settings),
             url_guard=url_guard,
             metrics=metrics,
+            keyring=Keyring(database) if settings.auth_on else None,
             started_at=time.time(),
         )
         async with _running(parts):
@@ -120,6 +127,12 @@ def create_app(
     )
     app.add_middleware(Observing, metrics=metrics)
     for module in ROUTERS:
+        app.include_router(
+            module.router,
+            dependencies=[Depends(Needs(Scope.USER))],
+            responses=problem_responses(*authentication.ERRORS),
+        )
+    for module in OPEN_ROUTERS:
         app.include_router(module.router)
     add_documentation(app)
     _add_error_handlers(app)
@@ -130,7 +143,11 @@ def create_app(
 async def _running(parts: Parts) -> AsyncIterator[None]:
     parts.waiters.start()
     parts.workers.start()
+    if parts.keyring is not None:
+        parts.keyring.start()
     yield
+    if parts.keyring is not None:
+        await parts.keyring.close()
     await parts.waiters.close()
     await parts.workers.close()
     await parts.submitter.close()

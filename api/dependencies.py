@@ -10,6 +10,8 @@ from starlette.requests import Request
 from api.cancel import Canceler
 from api.database import jobs
 from api.database.database import Database
+from api.keyring import Keyring
+from api.keys import LOCAL, ApiKey, Scope
 from api.metrics import Metrics
 from api.pictures import PictureLimits
 from api.problems import Problem
@@ -24,7 +26,7 @@ from common.object_store import ObjectStore
 from common.settings import Settings
 from common.url_guard import UrlGuard
 
-OWNER = "local"  # of everything, until there are keys
+KEY = "api_key"  # in the scope: the key that the request showed
 
 _WAIT = re.compile(r"""(?:^|[,;\s])wait(?:\s*=\s*"?(\d{1,9})\d*"?)?(?=$|[,;\s])""")
 _LONGEST_WAIT = 60  # seconds
@@ -47,15 +49,16 @@ class Parts:
     limits: PictureLimits
     url_guard: UrlGuard  # of images
     metrics: Metrics
+    keyring: Keyring | None  # None: auth is off
     started_at: float  # seconds since the epoch
 
-    async def job(self, owner: str, job_id: str) -> Job:
-        """The owner's job. Raises Problem `unknown_prediction` for another's, too."""
+    async def job(self, owner: str | None, job_id: str) -> Job:
+        """The owner's job; without `owner` anyone's. Raises Problem `unknown_prediction`."""
         if "\0" in job_id:
             raise _unknown_prediction()
         async with self.database.read() as connection:
             job = await jobs.get(connection, job_id)
-        if job is None or job.owner != owner:
+        if job is None or owner not in (None, job.owner):
             raise _unknown_prediction()
         return job
 
@@ -66,9 +69,26 @@ def parts_of(request: Request) -> Parts:
     return parts
 
 
-def owner_of(request: Request) -> str:  # noqa: ARG001  keys will tell owners apart
-    """Who asks."""
-    return OWNER
+def owner_of(request: Request) -> str:
+    """Who asks: whose a new job or file is."""
+    key = _key_of(request)
+    return LOCAL if key is None else key.owner
+
+
+def seen_by(request: Request) -> str | None:
+    """Whose jobs the request may see and touch; None: everyone's."""
+    key = _key_of(request)
+    if key is None:
+        return LOCAL
+    return None if Scope.ADMIN in key.scopes else key.owner
+
+
+def _key_of(request: Request) -> ApiKey | None:
+    """The key that was shown; None while auth is off."""
+    if parts_of(request).keyring is None:
+        return None
+    key: ApiKey = request.scope[KEY]
+    return key
 
 
 def base_of(request: Request) -> str:

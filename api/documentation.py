@@ -46,7 +46,7 @@ def described(
     arguments: dict[str, Any] = {
         "status_code": status,
         "response_class": Response,
-        "responses": {status: success, **(more or {}), **_problems(*errors, *ALWAYS)},
+        "responses": {status: success, **(more or {}), **problem_responses(*errors, *ALWAYS)},
     }
     extra: dict[str, Any] = {}
     if body is not None:
@@ -73,7 +73,8 @@ def reference(component: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{component}"}
 
 
-def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer with these codes, by status."""
     by_status: dict[int, dict[str, Any]] = defaultdict(dict)
     for code in codes:
         problem = Problem(code, CODES[code][1])
@@ -100,7 +101,7 @@ def add_documentation(app: FastAPI) -> None:
         if not app.openapi_schema:
             schema = generated()
             _drop_default_errors(schema)
-            schema["components"] = {"schemas": components()}
+            schema["components"]["schemas"] = components()
         return generated()
 
     async def docs(request: Request) -> HTMLResponse:

@@ -16,6 +16,11 @@ _NONE: Mapping[str, object] = MappingProxyType({})
 CODES: dict[str, tuple[int, str]] = {
     "invalid_json": (400, "The body is not JSON: unexpected end of input (byte 17)."),
     "invalid_form": (400, "The form ends before its last boundary: send it again, whole."),
+    "missing_key": (401, "This needs an API key: send `Authorization: Bearer dk_...`."),
+    "invalid_key": (401, "There is no such key: copy all of it."),
+    "expired_key": (401, "The key has expired: `darkroom keys rotate` makes its successor."),
+    "revoked_key": (401, "The key was revoked: make one with `darkroom keys create`."),
+    "scope_missing": (403, "This needs the scope admin, and the key 5f0c1b7e9a3d has user."),
     "not_found": (404, "There is nothing at /v1/prediction: /docs lists every route."),
     "unknown_model": (404, "There is no model 'a/b'. Known models: darkroom/shapes."),
     "unknown_prediction": (404, "There is no such prediction: check its id."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cli import keys
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.up import up
@@ -14,6 +15,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(batch)
 app.command()(doctor)
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback()

@@ -19,7 +19,7 @@ from cli.client import Client, Model, models_of
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.images import find_images
-from cli.options import DEFAULT_URL, ModelOption, UrlOption
+from cli.options import DEFAULT_URL, KeyOption, ModelOption, UrlOption
 from cli.report import Report
 from cli.running import for_each, run
 from cli.sidecars import ImageSidecars, Keeper, TextSidecars
@@ -48,6 +48,7 @@ class Wish:
     overwrite: bool
     concurrency: int
     url: str
+    key: str | None
     as_json: bool
     quiet: bool
 
@@ -75,6 +76,7 @@ def batch(
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Jobs at a time.")] = 8,
     priority: Annotated[Priority, typer.Option(help="How urgent it is.")] = Priority.NORMAL,
     url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="A summary on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
@@ -91,6 +93,7 @@ def batch(
         overwrite=overwrite,
         concurrency=concurrency,
         url=url,
+        key=key,
         as_json=as_json,
         quiet=quiet,
     )
@@ -103,7 +106,7 @@ def batch(
 
 
 async def _batch(wish: Wish) -> ExitCode:
-    models = await models_of(wish.url)
+    models = await models_of(wish.url, key=wish.key)
     model = _entry(wish.model, models)
     makes = model.makes if model.task else None
     names = [model.id for model in models]
@@ -113,7 +116,7 @@ async def _batch(wish: Wish) -> ExitCode:
     skipped = len(images) - len(left)
     report = Report(wish.folder, total=len(images), skipped=skipped, quiet=wish.quiet)
     try:
-        async with Client(wish.url) as client:
+        async with Client(wish.url, key=wish.key) as client:
             with report:
                 work = Work(client, keeper, report, wish.fields)
                 await work.on(left, at_once=wish.concurrency)

@@ -92,13 +92,14 @@ class Client:
     does not answer. All raise ServerUnavailable, NotAllowed, and ItemFailed for what is refused.
     """
 
-    def __init__(self, url: str, *, patience: float = PATIENCE_S) -> None:
+    def __init__(self, url: str, *, key: str | None = None, patience: float = PATIENCE_S) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageWrong(f"{url!r} is no address of a server: give --url http://HOST:PORT")
         self._url = url
         self._http = httpx2.AsyncClient(
             base_url=url,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
             timeout=_TIMEOUT,
             trust_env=parts.hostname not in _LOOPBACK,  # no proxy stands before this machine
         )
@@ -190,9 +191,9 @@ class Client:
         raise _refusal(reply)
 
 
-async def models_of(url: str) -> list[Model]:
+async def models_of(url: str, *, key: str | None = None) -> list[Model]:
     """What the server at `url` knows; for a command's beginning. Raises as Client does."""
-    async with Client(url, patience=FIRST_PATIENCE_S) as client:
+    async with Client(url, key=key, patience=FIRST_PATIENCE_S) as client:
         return await client.models()
 
 

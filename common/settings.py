@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,9 @@ class Settings(BaseSettings):
     public_url: str = Field("", pattern=r"^(https?://\S+)?$")
     partitions: int = Field(4, ge=1, le=1000)
 
+    # Who may ask
+    auth: Literal["auto", "on", "off"] = "auto"
+
     # What is accepted
     max_image_bytes: int = Field(32 * 1024 * 1024, ge=1)
     max_image_pixels: int = Field(40_000_000, ge=1)
@@ -53,6 +57,19 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(10.0, gt=0)
     sweep_after_seconds: float = Field(30.0, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine reaches the API."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def auth_on(self) -> bool:
+        """Whether requests must show a key."""
+        return self.auth == "on" or (self.auth == "auto" and not self.on_loopback)
 
     @property
     def catalogue_file(self) -> Path:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.database import keys
 from api.database.rows import job_of
 from api.database.tables import job_labels, jobs
+from api.keys import LOCAL
 from common.job import Job, JobState
 
 _LONGEST_CURSOR = 500  # characters
@@ -81,14 +84,21 @@ async def get(connection: AsyncConnection, job_id: str) -> Job | None:
 async def page(
     connection: AsyncConnection,
     *,
-    owner: str,
+    owner: str | None,
     filter: JobFilter,
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """At most `limit` of the owner's jobs, those next to `cursor`, or the newest without one."""
+    """At most `limit` of the owner's jobs, those next to `cursor`, or the newest without one.
+
+    Without `owner` they are everyone's.
+    """
     newer = cursor is not None and cursor.newer
-    rows = (await connection.execute(_page(owner, filter, cursor, limit + 1))).all()
+    rows: Sequence[Row[Any]]
+    if owner is not None:
+        rows = (await connection.execute(_page(owner, filter, cursor, limit + 1))).all()
+    else:
+        rows = await _of_everyone(connection, filter, cursor, limit + 1)
     found = [job_of(row) for row in rows[:limit]]
     if newer:
         found.reverse()
@@ -103,6 +113,18 @@ async def page(
         if (more if newer else cursor is not None)
         else None,
     )
+
+
+async def _of_everyone(
+    connection: AsyncConnection, filter: JobFilter, cursor: Cursor | None, limit: int
+) -> list[Row[Any]]:
+    """Each owner's own page, merged: every filter then finds an index that begins with owners."""
+    rows: list[Row[Any]] = []
+    for owner in sorted({LOCAL, *await keys.owners(connection)}):
+        rows += await connection.execute(_page(owner, filter, cursor, limit))
+    newer = cursor is not None and cursor.newer
+    rows.sort(key=lambda row: (row.created_at, row.id), reverse=not newer)
+    return rows[:limit]
 
 
 def _page(owner: str, filter: JobFilter, cursor: Cursor | None, limit: int) -> Select[Any]:

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Awaitable
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api import authentication
+from api.authentication import Needs
 from api.dependencies import Parts, parts_of
 from api.documentation import described
+from api.keys import Scope
 from api.problems import Problem
 from api.schemas import DependencyState, Liveness, Readiness
 from common import topic
@@ -54,7 +57,9 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/metrics",
+    dependencies=[Depends(Needs(Scope.MONITOR))],
     **described(
+        *authentication.ERRORS,
         media_type="text/plain",
         example='http_requests_total{method="GET",route="/livez",status="200"} 1.0\n',
         description="In Prometheus' text format",

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.creating import accept_request, create_reply
 from api.database import jobs
-from api.dependencies import Parts, base_of, owner_of, parts_of
+from api.dependencies import Parts, base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
 from api.presenting import present
 from api.problems import Problem
@@ -132,7 +132,7 @@ async def create_model_prediction(request: Request, owner: str, name: str) -> Re
 async def get_prediction(request: Request, prediction_id: str) -> Response:
     """One prediction, as it is now."""
     parts = parts_of(request)
-    job = await parts.job(owner_of(request), prediction_id)
+    job = await parts.job(seen_by(request), prediction_id)
     return _reply(request, parts, job, 200)
 
 
@@ -163,7 +163,7 @@ async def list_predictions(
     async with parts.database.read() as connection:
         page = await jobs.page(
             connection,
-            owner=owner_of(request),
+            owner=seen_by(request),
             filter=wanted,
             cursor=cursor_of(cursor),
             limit=PAGE,
@@ -184,7 +184,7 @@ async def list_predictions(
 async def cancel_prediction(request: Request, prediction_id: str) -> Response:
     """Cancel it, running or not. One that has ended stays as it is."""
     parts = parts_of(request)
-    job = await parts.job(owner_of(request), prediction_id)
+    job = await parts.job(seen_by(request), prediction_id)
     canceled = await parts.canceler.cancel(
         job.id, code="canceled", error="The prediction was canceled."
     )

@@ -1,0 +1,99 @@
+"""Who asks, and whether they may: decided before anything of a request's body is read."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from starlette.requests import Request
+
+from api.dependencies import KEY, parts_of
+from api.keyring import Keyring
+from api.keys import ApiKey, Scope, id_of
+from api.problems import Problem
+
+ERRORS = ("missing_key", "invalid_key", "expired_key", "revoked_key", "scope_missing")
+
+_REALM = 'Bearer realm="darkroom"'
+_SCHEMES = ("bearer", "token")  # Replicate's older clients say Token
+
+
+class Needs(SecurityBase):
+    """A dependency of routes: the request shows a key that has the scope, unless auth is off."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.model = HTTPBearer(description="`darkroom keys create` makes a key.")
+        self.scheme_name = "key"
+
+    async def __call__(self, request: Request) -> None:
+        """Raises Problem 401 or 403, and LedgerUnavailable."""
+        keyring = parts_of(request).keyring
+        if keyring is None:
+            return
+        key = await _recognised(keyring, _secret(request))
+        if not key.may(self._scope):
+            raise _scope_missing(key, self._scope)
+        keyring.used(key)
+        request.scope[KEY] = key
+
+
+def _secret(request: Request) -> str:
+    header = request.headers.get("authorization", "").strip()
+    if not header:
+        raise _refused(
+            "missing_key",
+            "This needs an API key: send the header `Authorization: Bearer dk_...`. "
+            "`darkroom keys create` makes a key.",
+        )
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() not in _SCHEMES:
+        raise _refused(
+            "invalid_key", "The Authorization header holds no key: send `Bearer dk_...`."
+        )
+    return secret.strip()
+
+
+async def _recognised(keyring: Keyring, secret: str) -> ApiKey:
+    """The key of that secret. What is wrong with it is told only to who has the whole secret."""
+    key_id = id_of(secret)
+    if key_id is None:
+        raise _refused(
+            "invalid_key",
+            "This is no key: it begins with dk_ and has 80 characters. Copy all of it.",
+        )
+    key = await keyring.find(key_id)
+    if key is None or not key.is_of(secret):
+        raise _refused(
+            "invalid_key",
+            "There is no such key: copy all of it, or make one with `darkroom keys create`.",
+        )
+    if key.revoked_at is not None:
+        raise _refused(
+            "revoked_key",
+            f"The key {key.id} was revoked: make one with `darkroom keys create`.",
+        )
+    if key.expired(time.time()):
+        raise _refused(
+            "expired_key",
+            f"The key {key.id} has expired: `darkroom keys rotate {key.id}` makes its successor.",
+        )
+    return key
+
+
+def _refused(code: str, detail: str) -> Problem:
+    challenge = _REALM if code == "missing_key" else f'{_REALM}, error="invalid_token"'
+    return Problem(code, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _scope_missing(key: ApiKey, scope: Scope) -> Problem:
+    has = ", ".join(sorted(key.scopes)) or "none"
+    return Problem(
+        "scope_missing",
+        f"This needs the scope {scope}, and the key {key.id} has {has}: use a key made with "
+        f"`darkroom keys create --scope {scope}`.",
+        headers={
+            "WWW-Authenticate": f'{_REALM}, error="insufficient_scope", scope="{scope}"',
+        },
+    )
