@@ -80,11 +80,14 @@ async def serve(catalogue: Catalogue, settings: Settings) -> ExitCode:
 
 
 async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
-    """Events into the ledger, and what the log lost back into it, until SIGTERM or SIGINT."""
+    """Events into the ledger, what the log lost back into it, and webhooks, until SIGTERM."""
     from api.database.database import Database
     from api.deadlines import Deadlines
+    from api.notifier import MOST_SENDING, Notifier
     from api.recorder import Recorder
     from api.sweeper import Sweeper
+    from api.webhook_asking import webhook_guard
+    from common.guarded_client import GuardedClient
 
     database = await until_available(Database.open, settings.ledger_url)
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
@@ -98,7 +101,9 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
     )
     stop = stop_at_signal()
     deadlines = Deadlines(log=log, database=database)
-    loops = [recorder.run(), sweeper.run(), deadlines.run()]
+    client = GuardedClient(webhook_guard(settings), connections=MOST_SENDING)
+    notifier = Notifier(database=database, log=log, client=client, base=settings.base_url)
+    loops = [recorder.run(), sweeper.run(), deadlines.run(), notifier.run()]
     tasks = [asyncio.create_task(loop) for loop in loops]
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -110,6 +115,7 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
             if isinstance(ended, Exception):
                 logger.error("record_ended", error=repr(ended))
         await deadlines.close()
+        await client.close()
         await log.close()
         await database.close()
     return ExitCode.STOPPED if stop.is_set() else ExitCode.FAILED

@@ -40,6 +40,7 @@ from api.routes import (
 from api.submit import Submitter
 from api.uploads import UploadBudget
 from api.waiting import Waiters
+from api.webhook_asking import webhook_guard
 from api.workers_seen import WorkersSeen
 from common.catalogue import Catalogue
 from common.errors import (
@@ -108,6 +109,7 @@ def create_app(
             url_guard=url_guard,
             metrics=metrics,
             keyring=Keyring(database) if settings.auth_on else None,
+            webhook_guard=webhook_guard(settings),
             started_at=time.time(),
         )
         async with _running(parts):

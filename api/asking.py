@@ -20,6 +20,7 @@ from api.schemas import PredictionRequest
 from api.submit import Submission
 from api.time_limits import cancel_at_of, start_by_of
 from api.uploads import MAX_TEXT_BYTES, Form, Hold, Upload, read_body, read_form
+from api.webhook_asking import webhook_events, webhook_url
 from common.catalogue import ModelSpec
 from common.errors import BadInput, UnknownModel
 from common.job import JsonObject, Priority
@@ -62,6 +63,8 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
     cancel_at = cancel_at_of(request.headers.get("cancel-after"), now)
     _check_labels(body.labels)
     check_metadata(body.metadata)
+    webhook = None if body.webhook is None else webhook_url(body.webhook, parts.webhook_guard)
+    events = webhook_events(body.webhook_events_filter or ())
     owner = owner_of(request)
     parameters = dict(body.input)
     reference = parameters.pop("image", None)
@@ -88,6 +91,8 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
         cancel_at=cancel_at,
         labels=tuple(body.labels),
         metadata=body.metadata,
+        webhook=webhook,
+        webhook_events=events,
     )
 
 
@@ -132,6 +137,7 @@ def _of_form(form: Form) -> Asked:
         version=fields.pop("version", None),
         priority=fields.pop("priority", Priority.NORMAL.value),
         start_by=fields.pop("start_by", None),
+        webhook=fields.pop("webhook", None),
     )
     if "input" in fields:
         body.input = decode(fields.pop("input"), dict[str, Any])
@@ -139,6 +145,8 @@ def _of_form(form: Form) -> Asked:
         body.metadata = decode(fields.pop("metadata"), dict[str, object])
     if "labels" in fields:
         body.labels = _labels(fields.pop("labels"))
+    if "webhook_events_filter" in fields:
+        body.webhook_events_filter = _labels(fields.pop("webhook_events_filter"))
     body.input = {**body.input, **fields}
     if "image" in form.files and "image" in body.input:
         raise Problem("invalid_form", "The image is given twice: as a file and by name. Send one.")

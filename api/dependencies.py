@@ -50,6 +50,7 @@ class Parts:
     url_guard: UrlGuard  # of images
     metrics: Metrics
     keyring: Keyring | None  # None: auth is off
+    webhook_guard: UrlGuard
     started_at: float  # seconds since the epoch
 
     async def job(self, owner: str | None, job_id: str) -> Job:

@@ -14,8 +14,14 @@ from common.job import Job, JobState, JsonObject, is_url
 
 def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
     """`job` with absolute links under `base`."""
-    url = f"{base}/v1/predictions/{job.id}"
     waits = job.state is JobState.STARTING
+    reason = seen.model(job.spec.model).reason if waits else ""
+    return shown(job, base, Queue(position=None, eta_seconds=None, reason=reason))
+
+
+def shown(job: Job, base: str, queue: Queue) -> Prediction:
+    """`job` with what is known of its waiting."""
+    url = f"{base}/v1/predictions/{job.id}"
     return Prediction(
         id=job.id,
         model=job.spec.model,
@@ -41,11 +47,7 @@ def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
         group_id=job.group_id,
         attempt=job.attempt,
         retry_of=job.retry_of,
-        queue=Queue(
-            position=None,
-            eta_seconds=None,
-            reason=seen.model(job.spec.model).reason if waits else "",
-        ),
+        queue=queue,
         access_link=access_link(job, base),
         urls=PredictionUrls(get=url, cancel=f"{url}/cancel", stream=f"{url}/stream", web=url),
     )

@@ -59,6 +59,8 @@ CODES: dict[str, tuple[int, str]] = {
     ),
     "data_uri_too_large": (422, "A data URI has at most 262144 bytes: upload a file instead."),
     "url_refused": (422, "The URL's port is 8080: only 80 and 443 are connected to."),
+    "invalid_webhook": (422, "webhook: The URL is neither https:// nor http://: give one that is."),
+    "unknown_event": (422, "There is no event 'end': say start, output, logs or completed."),
     "metadata_too_large": (422, "metadata has 20000 bytes: at most 16384 are allowed."),
     "invalid_idempotency_key": (422, "The Idempotency-Key has 256 characters: send 1 to 255."),
     "idempotency_key_reused": (422, "This Idempotency-Key was sent with another request."),

@@ -24,6 +24,8 @@ class PredictionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     start_by: float | str | None = None  # seconds from now, or a time
     labels: list[str] = []
     metadata: JsonObject = {}
+    webhook: str | None = None
+    webhook_events_filter: list[str] | None = None
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,8 @@ class Submission:
     cancel_at: float | None = None
     labels: tuple[str, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
+    webhook: str | None = None
+    webhook_events: tuple[str, ...] = ()
 
 
 def new_id() -> str:
@@ -185,6 +187,8 @@ def _job(job_id: str, asked: Submission) -> Job:
         link_token=secrets.token_hex(16),
         created_at=now,
         cancel_at=asked.cancel_at,
+        webhook=asked.webhook,
+        webhook_events=asked.webhook_events,
         labels=asked.labels,
         metadata=asked.metadata,
     )

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         return self.auth == "on" or (self.auth == "auto" and not self.on_loopback)
 
     @property
+    def base_url(self) -> str:
+        """What links begin with where no request says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    @property
     def catalogue_file(self) -> Path:
         return Path(self.model_names) if self.model_names else PROJECT / "model_names.txt"
 

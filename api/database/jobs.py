@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,12 @@ async def get(connection: AsyncConnection, job_id: str) -> Job | None:
     """The job, whoever owns it."""
     row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
     return None if row is None else job_of(row)
+
+
+async def get_each(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Job]:
+    """The jobs that there are, by id."""
+    rows = await connection.execute(select(jobs).where(jobs.c.id.in_(ids)))
+    return {row.id: job_of(row) for row in rows}
 
 
 async def page(

@@ -54,6 +54,8 @@ CREATE_ERRORS = (
     "data_uri_too_large",
     "url_refused",
     "metadata_too_large",
+    "invalid_webhook",
+    "unknown_event",
     "store_unavailable",
     "ledger_unavailable",
     "uploads_busy",
@@ -70,6 +72,11 @@ _FORM_PROPERTIES = {
     },
     "labels": {"type": "string", "description": "Words between commas, or a JSON list."},
     "metadata": {"type": "string", "description": "A JSON object of at most 16 kB."},
+    "webhook": {"type": "string", "description": "A URL that is told how the job goes on."},
+    "webhook_events_filter": {
+        "type": "string",
+        "description": "start, output, logs, completed: words between commas, or a JSON list.",
+    },
     "input": {"type": "string", "description": "Parameters as a JSON object."},
 }
 _BODY = {

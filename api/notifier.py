@@ -1,0 +1,164 @@
+"""The notifier: sends the webhooks that are due, and keeps what came of each attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from api.database import deliveries
+from api.database.database import Database
+from api.database.deliveries import Due
+from api.following import Follower
+from api.webhook_letters import Letter, Letters
+from api.webhook_outcomes import OutcomeWriter
+from api.webhook_posting import post
+from common import topic
+from common.errors import Unavailable
+from common.guarded_client import GuardedClient
+from common.job_log import JobLog, Start
+
+MOST_SENDING = 100  # at once, in all
+MOST_OF_A_HOST = 20  # ... so that a receiver that hangs leaves room for the others
+LEASE_SECONDS = 60.0  # after which another process sends what one that died had taken
+PAUSED_SECONDS = 600.0  # until the deliveries of a paused endpoint are looked at again
+POLL_SECONDS = 1.0  # what `updates` does not tell: retries, tests, what is sent again
+_GATHER_SECONDS = 0.02  # between two looks, so that webhooks of one moment share them
+_QUIET_SECONDS = 0.1  # after a look that found nothing: most jobs have no webhook
+_LEAVE_SECONDS = 3.0  # for what is under way when the process stops
+
+logger = structlog.get_logger(__name__)
+
+
+class Notifier:
+    """Sends by the schedule. Several processes may run one each: they share the deliveries.
+
+    `base` is what links in the bodies begin with.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        log: JobLog,
+        client: GuardedClient,
+        base: str,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._database, self._client, self._log = database, client, log
+        self._clock, self._chance, self._poll_seconds = clock, chance, poll_seconds
+        self._letters = Letters(database, base)
+        self._outcomes = OutcomeWriter(database)
+        self._wake = asyncio.Event()
+        self._sending: dict[asyncio.Task[None], Due] = {}
+        self._hosts: Counter[str] = Counter()  # how many are being sent to each
+
+    async def run(self) -> None:
+        """Send until cancelled. While the database is gone it waits."""
+        follower = Follower(
+            self._log, topic.UPDATES, start=Start.LATEST, take=lambda _: self._wake.set()
+        )
+        follower.start()
+        writing = asyncio.create_task(self._outcomes.run())
+        try:
+            while True:
+                self._wake.clear()
+                found = await self._look()
+                await asyncio.sleep(_GATHER_SECONDS if found else _QUIET_SECONDS)
+                if not found:
+                    await self._woken()
+        finally:
+            await follower.close()
+            await self._leave()
+            writing.cancel()
+
+    async def _woken(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+        except TimeoutError:
+            return
+
+    async def _look(self) -> bool:
+        """Begin to send what is due and has room. False: there was nothing to begin with."""
+        try:
+            due = await self._claim()
+            if due:
+                await self._begin(due)
+        except Unavailable as error:
+            logger.warning("webhooks_wait", reason=str(error))
+            return False
+        except Exception:  # the loop's edge: the lease brings back what was taken
+            logger.exception("notifier_failed")
+            return False
+        return bool(due)
+
+    async def _claim(self) -> list[Due]:
+        room = MOST_SENDING - len(self._sending)
+        if room <= 0:
+            return []
+        now = self._clock()
+        full = [host for host, count in self._hosts.items() if count >= MOST_OF_A_HOST]
+        return await deliveries.claim(
+            self._database, now=now, until=now + LEASE_SECONDS, most=room, avoiding=full
+        )
+
+    async def _begin(self, due: Sequence[Due]) -> None:
+        now = self._clock()
+        hosts = self._hosts.copy()
+        fitting: list[Due] = []
+        for delivery in due:
+            if hosts[delivery.host] < MOST_OF_A_HOST:
+                hosts[delivery.host] += 1
+                fitting.append(delivery)
+        letters = await self._letters.of(fitting, now)
+        for letter in letters:
+            self._start(letter)
+        crowded = {each.id for each in due} - {each.id for each in fitting}
+        paused = {each.id for each in fitting} - {letter.due.id for letter in letters}
+        if crowded or paused:
+            async with self._database.write() as connection:
+                await deliveries.put_off(connection, crowded, now)
+                await deliveries.put_off(connection, paused, now + PAUSED_SECONDS)
+
+    def _start(self, letter: Letter) -> None:
+        task = asyncio.create_task(self._send(letter))
+        self._sending[task] = letter.due
+        self._hosts[letter.due.host] += 1
+        task.add_done_callback(self._sent)
+
+    async def _send(self, letter: Letter) -> None:
+        try:
+            outcome = await post(self._client, letter, clock=self._clock, chance=self._chance)
+        except Exception:  # the task's edge: the lease brings it back
+            logger.exception("webhook_not_sent", delivery=letter.due.id)
+        else:
+            self._outcomes.add(outcome)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        host = self._sending.pop(task).host
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
+        self._wake.set()
+
+    async def _leave(self) -> None:
+        """Let what is under way end, for a moment; the rest is due again at once."""
+        if self._sending:
+            await asyncio.wait(list(self._sending), timeout=_LEAVE_SECONDS)
+        cut = [due.id for due in self._sending.values()]
+        for task in list(self._sending):
+            task.cancel()
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._outcomes.written()
+                if cut:
+                    async with self._database.write() as connection:
+                        await deliveries.put_off(connection, cut, self._clock())
+        except (TimeoutError, Unavailable) as error:
+            logger.warning("webhooks_left_to_their_lease", reason=str(error))
