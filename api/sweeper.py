@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 import structlog
 
@@ -26,6 +26,10 @@ RECORDER_SECONDS = 30.0  # how long a round waits for the recorder
 _RECORDER_POLL_SECONDS = 0.05
 
 logger = structlog.get_logger(__name__)
+
+
+class RecorderBehind(Unavailable):
+    """Events wait to be recorded: which jobs are lost cannot be said."""
 
 
 class Sweeper:
@@ -66,14 +70,20 @@ class Sweeper:
         Nothing while the recorder lags behind. Raises LogUnavailable or LedgerUnavailable, having
         done what it could until then.
         """
+        try:
+            return sum([await self.append(gone) async for gone in self.gone()])
+        except RecorderBehind as error:
+            logger.warning("sweep_given_up", reason=str(error))
+            return 0
+
+    async def gone(self) -> AsyncIterator[list[str]]:
+        """Jobs that the log has lost, batch by batch. Raises RecorderBehind, Unavailable."""
         read_at = time.time()
         async with self._database.read() as connection:
             models = self._models.union(await sweeping.models(connection))
         bounds = await self._job_bounds(models)
         if not await self._recorder_caught_up():
-            logger.warning("sweep_given_up", reason="the recorder has not caught up")
-            return 0
-        count = 0
+            raise RecorderBehind("the recorder has not caught up")
         for model in sorted(models):
             async for batch in sweeping.unended(self._database, model, now=time.time()):
                 gone = [
@@ -82,8 +92,7 @@ class Sweeper:
                     if is_gone(job, bounds, read_at=read_at, after_seconds=self._after_seconds)
                 ]
                 if gone:
-                    count += await self._append(gone)
-        return count
+                    yield gone
 
     async def _forget_keys(self) -> None:
         """They are as good as gone already: this only keeps their table small."""
@@ -119,7 +128,8 @@ class Sweeper:
             await asyncio.sleep(_RECORDER_POLL_SECONDS)
         return False
 
-    async def _append(self, gone: list[str]) -> int:
+    async def append(self, gone: list[str]) -> int:
+        """Append these jobs once more, those that have not ended since. Raises LogUnavailable."""
         async with self._database.read() as connection:
             specs = await sweeping.specs(connection, gone)
         results = await append_each(self._log, [_message(job, specs[job]) for job in specs])

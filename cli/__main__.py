@@ -7,6 +7,7 @@ import typer
 from cli import keys
 from cli.batch import batch
 from cli.doctor import doctor
+from cli.repair import repair
 from cli.up import up
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(batch)
 app.command()(doctor)
+app.command()(repair)
 app.add_typer(keys.app, name="keys")
 
 

@@ -76,14 +76,14 @@ class LetterCopy:
 async def page(
     connection: AsyncConnection,
     *,
-    owner: str,
+    owner: str | None,
     filter: LetterFilter,
     cursor: Cursor | None,
     limit: int,
 ) -> LetterPage:
     """At most `limit` of the owner's letters next to `cursor`, or the latest without one.
 
-    The cursor's time is that of the failure.
+    The cursor's time is that of the failure. Without `owner`, here and below, they are everyone's.
     """
     newer = cursor is not None and cursor.newer
     place = tuple_(jobs.c.completed_at, jobs.c.id)
@@ -106,9 +106,9 @@ async def page(
 
 
 async def groups(
-    connection: AsyncConnection, *, owner: str, filter: LetterFilter
+    connection: AsyncConnection, *, owner: str | None, filter: LetterFilter
 ) -> list[LetterGroup]:
-    """The owner's letters by model and cause, the largest group first.
+    """The letters by model and cause, the largest group first.
 
     Reads each letter that waits, through its index; no other job.
     """
@@ -139,14 +139,14 @@ async def groups(
     ]
 
 
-async def count(connection: AsyncConnection, *, owner: str, filter: LetterFilter) -> int:
+async def count(connection: AsyncConnection, *, owner: str | None, filter: LetterFilter) -> int:
     """How many letters wait."""
     query = select(func.count()).select_from(jobs).where(*_wanted(owner, filter))
     return await connection.scalar(query) or 0
 
 
 async def discard(
-    connection: AsyncConnection, *, owner: str, filter: LetterFilter, limit: int
+    connection: AsyncConnection, *, owner: str | None, filter: LetterFilter, limit: int
 ) -> list[str]:
     """Discard at most `limit` letters, the latest first, and return their ids."""
     chosen = _ordered(select(jobs.c.id).where(*_wanted(owner, filter))).limit(limit)
@@ -178,8 +178,10 @@ async def copies(connection: AsyncConnection, ids: Collection[str]) -> list[Lett
     ]
 
 
-def _wanted(owner: str, filter: LetterFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [DEAD, jobs.c.owner == owner]
+def _wanted(owner: str | None, filter: LetterFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [DEAD]
+    if owner is not None:
+        conditions.append(jobs.c.owner == owner)
     bounds = (
         (jobs.c.created_at, filter.created_after, filter.created_before),
         (jobs.c.completed_at, filter.failed_after, filter.failed_before),
@@ -198,7 +200,7 @@ def _wanted(owner: str, filter: LetterFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _query(owner: str, filter: LetterFilter) -> Select[Any]:
+def _query(owner: str | None, filter: LetterFilter) -> Select[Any]:
     return select(jobs).where(*_wanted(owner, filter))
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.asking import decode
 from api.database import dead_letters
 from api.database.dead_letters import LetterFilter, LetterGroup
-from api.dependencies import base_of, owner_of, parts_of
+from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
 from api.presenting import iso_time
 from api.problems import Problem
@@ -83,7 +83,7 @@ async def list_dead_letters(
     place = cursor_of(cursor)
     async with parts_of(request).database.read() as connection:
         page = await dead_letters.page(
-            connection, owner=owner_of(request), filter=wanted, cursor=place, limit=PAGE
+            connection, owner=seen_by(request), filter=wanted, cursor=place, limit=PAGE
         )
     base = base_of(request)
     return _json(
@@ -105,7 +105,7 @@ async def group_dead_letters(request: Request, cause: Word = None, model: Word =
     """Dead letters by model and cause, each group with its latest."""
     wanted = _filter(DeadLetterSelection(cause=cause, model=model))
     async with parts_of(request).database.read() as connection:
-        groups = await dead_letters.groups(connection, owner=owner_of(request), filter=wanted)
+        groups = await dead_letters.groups(connection, owner=seen_by(request), filter=wanted)
     base = base_of(request)
     return _json(DeadLetterGroups(results=[_present_group(group, base) for group in groups]))
 
@@ -140,7 +140,7 @@ async def discard_dead_letter(request: Request, prediction_id: str) -> Response:
 
 
 async def _discard(request: Request, wanted: LetterFilter, if_none: str) -> Response:
-    owner = owner_of(request)
+    owner = seen_by(request)
     async with parts_of(request).database.write() as connection:
         done = await dead_letters.discard(
             connection, owner=owner, filter=wanted, limit=MOST_AT_ONCE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import platform
 import shutil
 import tomllib
@@ -62,21 +61,16 @@ def packages() -> Iterator[Finding]:
 def access(settings: Settings) -> Iterator[Finding]:
     """Who may reach the API, and with what."""
     where = f"{settings.host}:{settings.port}"
-    if _is_loopback(settings.host):
+    if settings.auth_on:
+        yield ok("access", f"{where}, with API keys")
+    elif settings.on_loopback:
         yield ok("access", f"{where}, this machine alone, without keys")
     else:
         yield fail(
             "access",
             f"{where} can be reached from outside without keys: the API refuses to start",
-            "set DARKROOM_HOST=127.0.0.1",
+            "set DARKROOM_AUTH=on, or DARKROOM_HOST=127.0.0.1",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _wrong(needed: Requirement) -> str | None:

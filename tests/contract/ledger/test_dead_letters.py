@@ -36,7 +36,9 @@ async def end_all(database: Database, ends: Mapping[str, End]) -> None:
         await ending.end_each(connection, ends)
 
 
-async def waiting(database: Database, filter: LetterFilter = ALL, owner: str = "local") -> set[str]:
+async def waiting(
+    database: Database, filter: LetterFilter = ALL, owner: str | None = "local"
+) -> set[str]:
     async with database.read() as connection:
         page = await dead_letters.page(
             connection, owner=owner, filter=filter, cursor=None, limit=100
@@ -102,6 +104,7 @@ async def test_each_filter_thins_them_out_and_owners_see_their_own(
     ):
         assert await waiting(database, filter) == expected, filter
     assert await waiting(database, owner="other") == {"other"}
+    assert await waiting(database, owner=None) == {"a", "b", "other"}
 
 
 async def test_pages_go_from_the_latest_failure_to_the_first_and_back(

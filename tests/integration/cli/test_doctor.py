@@ -296,9 +296,10 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
 
 
 def test_an_address_that_others_reach_without_keys_is_named() -> None:
-    open_to_all = Settings(host="0.0.0.0")
-    [finding] = machine.access(open_to_all)
-    assert_fails(finding, "DARKROOM_HOST")
+    [finding] = machine.access(Settings(host="0.0.0.0", auth="off"))
+    assert_fails(finding, "DARKROOM_HOST", "DARKROOM_AUTH")
+    for safe in (Settings(host="0.0.0.0", auth="auto"), Settings(host="127.0.0.1", auth="off")):
+        assert [one.level for one in machine.access(safe)] == [Level.OK]
 
 
 def test_the_command_ends_with_1_and_tells_each_failure_with_its_fix(tmp_path: Path) -> None:
