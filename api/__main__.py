@@ -7,6 +7,7 @@ import gc
 import sys
 from contextlib import nullcontext
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -19,6 +20,9 @@ from common.outage import until_available
 from common.processes import stop_at_signal
 from common.settings import Settings, read_settings
 from common.telemetry import configure_logs
+
+if TYPE_CHECKING:
+    from api.database.database import Database
 
 LAST_REPLIES_SECONDS = 3  # for requests that are under way when the API stops
 
@@ -104,6 +108,7 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
     client = GuardedClient(webhook_guard(settings), connections=MOST_SENDING)
     notifier = Notifier(database=database, log=log, client=client, base=settings.base_url)
     loops = [recorder.run(), sweeper.run(), deadlines.run(), notifier.run()]
+    loops.append(_retain(database, settings))
     tasks = [asyncio.create_task(loop) for loop in loops]
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -119,6 +124,15 @@ async def record(catalogue: Catalogue, settings: Settings) -> ExitCode:
         await log.close()
         await database.close()
     return ExitCode.STOPPED if stop.is_set() else ExitCode.FAILED
+
+
+async def _retain(database: Database, settings: Settings) -> None:
+    """Recording does not wait for the object store; this does."""
+    from api.retention import Retention
+
+    store = await until_available(open_object_store, settings.store_url)
+    kept = settings.result_seconds
+    await Retention(store=store, database=database, result_seconds=kept).run()
 
 
 def _check_auth(settings: Settings) -> None:

@@ -20,12 +20,14 @@ from api.database.accepting import Accepting
 from api.database.database import Database
 from api.dependencies import Parts
 from api.documentation import add_documentation, problem_responses
+from api.inputs_in_use import InputsInUse
 from api.keyring import Keyring
 from api.keys import Scope
 from api.metrics import Metrics
 from api.observing import REQUEST_ID, Observing
 from api.pictures import PictureLimits
 from api.problems import Problem, problem_response
+from api.removal import Remover
 from api.routes import (
     dead_letters,
     describer,
@@ -93,14 +95,22 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        accepting = Accepting(database)
+        accepting, inputs_in_use = Accepting(database), InputsInUse()
         parts = Parts(
             settings=settings,
             catalogue=catalogue,
             log=log,
             store=store,
             database=database,
-            submitter=Submitter(log=log, store=store, database=database, accepting=accepting),
+            submitter=Submitter(
+                log=log,
+                store=store,
+                database=database,
+                accepting=accepting,
+                inputs_in_use=inputs_in_use,
+            ),
+            inputs_in_use=inputs_in_use,
+            remover=Remover(store=store, database=database, inputs_in_use=inputs_in_use),
             canceler=Canceler(log=log, database=database),
             waiters=Waiters(log, database),
             workers=WorkersSeen(log),

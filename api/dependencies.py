@@ -10,11 +10,13 @@ from starlette.requests import Request
 from api.cancel import Canceler
 from api.database import jobs
 from api.database.database import Database
+from api.inputs_in_use import InputsInUse
 from api.keyring import Keyring
 from api.keys import LOCAL, ApiKey, Scope
 from api.metrics import Metrics
 from api.pictures import PictureLimits
 from api.problems import Problem
+from api.removal import Remover
 from api.submit import Submitter
 from api.uploads import UploadBudget
 from api.waiting import Waiters
@@ -43,6 +45,8 @@ class Parts:
     database: Database
     submitter: Submitter
     canceler: Canceler
+    remover: Remover
+    inputs_in_use: InputsInUse
     waiters: Waiters
     workers: WorkersSeen
     uploads: UploadBudget

@@ -49,6 +49,7 @@ def shown(job: Job, base: str, queue: Queue) -> Prediction:
         retry_of=job.retry_of,
         queue=queue,
         access_link=access_link(job, base),
+        data_removed=job.removed_at is not None,
         urls=PredictionUrls(get=url, cancel=f"{url}/cancel", stream=f"{url}/stream", web=url),
     )
 

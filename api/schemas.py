@@ -78,6 +78,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: str | None
     queue: Queue
     access_link: str
+    data_removed: bool
     urls: PredictionUrls
 
 

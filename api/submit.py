@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +18,7 @@ from api.database.claims import Claim
 from api.database.database import Database
 from api.database.errors import DataError
 from api.gathering import Gathering
+from api.inputs_in_use import InputsInUse
 from api.overtime import Overtime
 from api.pictures import Picture
 from api.problems import Problem
@@ -65,9 +68,16 @@ class Submitter:
     """Accepts jobs."""
 
     def __init__(
-        self, *, log: JobLog, store: ObjectStore, database: Database, accepting: Accepting
+        self,
+        *,
+        log: JobLog,
+        store: ObjectStore,
+        database: Database,
+        accepting: Accepting,
+        inputs_in_use: InputsInUse,
     ) -> None:
         self._log, self._store, self._database = log, store, database
+        self._inputs_in_use = inputs_in_use
         self._accepting = accepting
         self._gathering = Gathering()
         self._appends = Overtime()
@@ -84,8 +94,8 @@ class Submitter:
 
     async def accept(self, job: Job, picture: Picture | None) -> Job:
         """What `submit` does, with a job whose input is `picture`, or needs no storing."""
-        await self._put(job, picture)
-        await self._accepting.accept(job)
+        async with self._stored(job, picture):
+            await self._accepting.accept(job)
         await self._appends.wait(self._append(job), APPEND_SECONDS)
         return job
 
@@ -101,9 +111,9 @@ class Submitter:
         earlier = await self._earlier(job, claim)
         if earlier is not None:
             return Accepted(earlier, replayed=True)
-        await self._put(job, picture)
         try:
-            taken = await self._accepting.accept(job, claim)
+            async with self._stored(job, picture):
+                taken = await self._accepting.accept(job, claim)
         except DataError:
             earlier = await self._earlier(job, claim)
             if earlier is None:  # the row was refused for another reason
@@ -145,12 +155,18 @@ class Submitter:
             raise Problem("removed", "The job of this key was removed: send a new key.")
         return job
 
-    async def _put(self, job: Job, picture: Picture | None) -> None:
-        if picture is not None:
-            key = job.spec.inputs["image"]
+    @asynccontextmanager
+    async def _stored(self, job: Job, picture: Picture | None) -> AsyncIterator[None]:
+        """Its input lies in the store, and no deletion takes it before its row is committed."""
+        if picture is None:
+            yield
+            return
+        key = job.spec.inputs["image"]
+        async with self._inputs_in_use.using(key):
             await self._gathering.stored(
                 self._store.put(key, picture.content, picture.content_type)
             )
+            yield
 
     async def _append(self, job: Job) -> None:
         try:

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     idle_seconds: float = Field(300.0, ge=0)
     sweep_seconds: float = Field(10.0, gt=0)
     sweep_after_seconds: float = Field(30.0, gt=0)
+    result_seconds: float = Field(2_592_000.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -68,6 +68,7 @@ _prediction = Prediction(
     retry_of=None,
     queue=Queue(position=None, eta_seconds=None, reason=""),
     access_link=_LINK,
+    data_removed=False,
     urls=PredictionUrls(get=_URL, cancel=f"{_URL}/cancel", stream=f"{_URL}/stream", web=_URL),
 )
 _starting = msgspec.structs.replace(
@@ -99,7 +100,7 @@ _file = StoredFile(
     checksums={"sha256": _SHA256},
     metadata={},
     created_at=iso_time(_TIME),
-    expires_at=None,
+    expires_at=iso_time(_TIME + 2_592_000),
     urls=FileUrls(get=f"{_BASE}/v1/files/{_FILE_ID}"),
 )
 _version = ModelVersion(

@@ -74,7 +74,7 @@ async def upload_file(request: Request) -> Response:
     with parts.uploads.hold() as hold:
         file = await _store(request, hold)
     return Response(
-        msgspec.json.encode(_present(file, base_of(request))),
+        msgspec.json.encode(_present(request, file)),
         status_code=201,
         media_type="application/json",
     )
@@ -96,7 +96,7 @@ async def list_files(
     body = FilePage(
         next=page_url(request, base, page.next),
         previous=None,
-        results=[_present(file, base) for file in page.files],
+        results=[_present(request, file) for file in page.files],
     )
     return Response(msgspec.json.encode(body), media_type="application/json")
 
@@ -111,9 +111,7 @@ async def get_file(request: Request, file_id: str) -> Response:
         file = await files.get(connection, owner_of(request), _id(file_id))
     if file is None:
         raise _unknown()
-    return Response(
-        msgspec.json.encode(_present(file, base_of(request))), media_type="application/json"
-    )
+    return Response(msgspec.json.encode(_present(request, file)), media_type="application/json")
 
 
 @router.delete(
@@ -157,13 +155,15 @@ async def _store(request: Request, hold: Hold) -> FileRow:
         metadata=metadata,
         created_at=now,
     )
-    await parts.store.put(file.key, picture.content, picture.content_type)
-    async with parts.database.write() as connection:
-        await files.add(connection, file)
+    async with parts.inputs_in_use.using(file.key):
+        await parts.store.put(file.key, picture.content, picture.content_type)
+        async with parts.database.write() as connection:
+            await files.add(connection, file)
     return file
 
 
-def _present(file: FileRow, base: str) -> StoredFile:
+def _present(request: Request, file: FileRow) -> StoredFile:
+    kept = parts_of(request).settings.result_seconds
     return StoredFile(
         id=file.id,
         name=file.name,
@@ -173,8 +173,8 @@ def _present(file: FileRow, base: str) -> StoredFile:
         checksums={"sha256": file.sha256},
         metadata=file.metadata,
         created_at=iso_time(file.created_at),
-        expires_at=None,
-        urls=FileUrls(get=f"{base}{FILES_PATH}{file.id}"),
+        expires_at=iso_time(file.created_at + kept) if kept else None,
+        urls=FileUrls(get=f"{base_of(request)}{FILES_PATH}{file.id}"),
     )
 
 

@@ -198,6 +198,22 @@ async def cancel_prediction(request: Request, prediction_id: str) -> Response:
     return _reply(request, parts, canceled or job, 200)
 
 
+@router.delete(
+    "/v1/predictions/{prediction_id}",
+    **described(
+        "unknown_prediction", "not_ended", *LEDGER, status=204, media_type="", description="Gone"
+    ),
+)
+async def delete_prediction(request: Request, prediction_id: str) -> Response:
+    """Remove its input and its result now. The prediction itself stays, without them."""
+    parts = parts_of(request)
+    job = await parts.job(seen_by(request), prediction_id)
+    if not job.state.terminal:
+        raise Problem("not_ended", "The prediction has not ended: cancel it first, then delete it.")
+    await parts.remover.remove([job.id])
+    return Response(status_code=204)
+
+
 async def _create(request: Request, model: str | None) -> Response:
     parts, job_id = parts_of(request), new_id()
     accept = partial(

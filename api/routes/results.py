@@ -127,7 +127,9 @@ def _pending(job: Job, parts: Parts) -> Response:
 
 
 def _output(job: Job) -> Output:
-    """What a job that has ended made. Raises Problem for one that made nothing."""
+    """What a job that has ended made. Raises Problem for one that made nothing, or was removed."""
+    if job.removed_at is not None:
+        raise Problem("removed", "The result was removed: run the prediction again.")
     if job.state is JobState.CANCELED:
         raise Problem(
             job.error_code or "canceled", job.error or "The prediction was canceled.", status=410

@@ -9,6 +9,7 @@ import pytest
 
 from api.database.accepting import Accepting
 from api.database.database import Database
+from api.inputs_in_use import InputsInUse
 from api.submit import Submission, Submitter, new_id
 from common.catalogue import ModelSpec, Task
 from common.job import JobState
@@ -28,7 +29,9 @@ async def test_a_log_that_never_answers_holds_a_reply_up_for_a_moment_only(
 ) -> None:
     half = HalfLog(log, closed=next(iter(job_topics(MODEL))).rpartition(".")[0])
     store = await open_object_store(f"file://{tmp_path}/objects")
-    submitter = Submitter(log=half, store=store, database=database, accepting=accepting)
+    submitter = Submitter(
+        log=half, store=store, database=database, accepting=accepting, inputs_in_use=InputsInUse()
+    )
     asked = Submission(owner="local", model=ModelSpec(name=MODEL, task=Task.ECHO))
     job = await asyncio.wait_for(submitter.submit(new_id(), asked), 30)
     assert half.tried.is_set()

@@ -40,6 +40,7 @@ _INDEXES = {
         ["owner", "reuse_key"],
         "reuse_key IS NOT NULL AND state = 'succeeded' AND removed_at IS NULL",
     ),
+    "ix_jobs_stored_input": (["inputs"], 'substr(inputs, 1, 17) = \'{"image":"inputs/\''),
     "ix_jobs_start_by": (["start_by"], "start_by IS NOT NULL AND state = 'starting'"),
 }
 
@@ -162,6 +163,8 @@ def upgrade() -> None:
     )
     for column in _COLUMNS:
         op.add_column("jobs", column)
+    op.create_index("ix_files_created_at", "files", ["created_at"])
+    op.create_index("ix_files_key", "files", ["key"])
     op.create_index(_PAGE_INDEX, "jobs", ["owner", "model", "state", "created_at", "id"])
     for name, (columns, rows) in _INDEXES.items():
         where = sa.text(rows)
@@ -171,6 +174,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in _TABLES:
         op.drop_table(table)
+    op.drop_index("ix_files_created_at", table_name="files")
+    op.drop_index("ix_files_key", table_name="files")
     for name in (_PAGE_INDEX, *_INDEXES):
         op.drop_index(name, table_name="jobs")
     for column in _COLUMNS:
