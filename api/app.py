@@ -27,11 +27,13 @@ from api.metrics import Metrics
 from api.observing import REQUEST_ID, Observing
 from api.pictures import PictureLimits
 from api.problems import Problem, problem_response
+from api.queues import Queues
 from api.removal import Remover
 from api.routes import (
     dead_letters,
     describer,
     diffusion,
+    events,
     files,
     health,
     models,
@@ -42,6 +44,7 @@ from api.routes import (
 from api.submit import Submitter
 from api.uploads import UploadBudget
 from api.waiting import Waiters
+from api.watching import Watching
 from api.webhook_asking import webhook_guard
 from api.workers_seen import WorkersSeen
 from common.catalogue import Catalogue
@@ -61,7 +64,7 @@ from common.settings import Settings
 from common.url_guard import UrlGuard
 
 # A key of the scope user
-ROUTERS = (predictions, repeats, dead_letters, files, models, diffusion, describer)
+ROUTERS = (predictions, repeats, events, dead_letters, files, models, diffusion, describer)
 OPEN_ROUTERS = (results, health)  # each route says itself what it asks for
 
 # What our errors become; api/problems.py has the status of each code.
@@ -96,6 +99,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         accepting, inputs_in_use = Accepting(database), InputsInUse()
+        workers = WorkersSeen(log)
+        queues = Queues(log, workers, metrics)
+        watching = Watching(log, database, told=queues.take)
         parts = Parts(
             settings=settings,
             catalogue=catalogue,
@@ -108,12 +114,15 @@ def create_app(
                 database=database,
                 accepting=accepting,
                 inputs_in_use=inputs_in_use,
+                placed=queues.place,
             ),
             inputs_in_use=inputs_in_use,
             remover=Remover(store=store, database=database, inputs_in_use=inputs_in_use),
             canceler=Canceler(log=log, database=database),
-            waiters=Waiters(log, database),
-            workers=WorkersSeen(log),
+            watching=watching,
+            waiters=Waiters(watching),
+            workers=workers,
+            queues=queues,
             uploads=UploadBudget(settings.max_upload_bytes_in_flight),
             limits=PictureLimits.of(settings),
             url_guard=url_guard,
@@ -124,7 +133,7 @@ def create_app(
         )
         async with _running(parts):
             app.state.parts = parts
-            app.state.leave = parts.waiters.leave
+            app.state.leave = parts.watching.leave
             yield
         await accepting.close()
 
@@ -153,15 +162,16 @@ def create_app(
 
 @asynccontextmanager
 async def _running(parts: Parts) -> AsyncIterator[None]:
-    parts.waiters.start()
+    parts.watching.start()
     parts.workers.start()
     if parts.keyring is not None:
         parts.keyring.start()
     yield
     if parts.keyring is not None:
         await parts.keyring.close()
-    await parts.waiters.close()
+    await parts.watching.close()
     await parts.workers.close()
+    await parts.queues.close()
     await parts.submitter.close()
     await parts.canceler.close()
 

@@ -22,17 +22,17 @@ async def create_reply(
 ) -> Response:
     """201 with the job if it has ended, within `Prefer: wait` where that is asked; else 202."""
     wait = wait_of(request)
-    with parts.waiters.expect(job_id) as changed:
+    with parts.waiters.expect(job_id) as watch:
         accepted = await accept()
         job = accepted.job
         if wait and not accepted.replayed:
-            job = await parts.waiters.ended(job, changed, wait)
+            job = await parts.waiters.ended(job, watch, wait)
     if wait and accepted.replayed:
         job = await _ended(parts, job, wait)
     job = as_created(job)
     base = base_of(request)
     return Response(
-        msgspec.json.encode(present(job, base, parts.workers)),
+        msgspec.json.encode(present(job, base, parts.queues)),
         status_code=201 if job.state.terminal else 202,
         media_type="application/json",
         headers={
@@ -63,6 +63,6 @@ async def accept_request(
 async def _ended(parts: Parts, job: Job, seconds: float) -> Job:
     if job.state.terminal:
         return job
-    with parts.waiters.expect(job.id) as changed:
-        changed.set()  # it may have ended since it was read
-        return await parts.waiters.ended(job, changed, seconds)
+    with parts.waiters.expect(job.id) as watch:
+        parts.watching.read_again(job.id)  # it may have ended since it was read
+        return await parts.waiters.ended(job, watch, seconds)

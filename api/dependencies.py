@@ -16,10 +16,12 @@ from api.keys import LOCAL, ApiKey, Scope
 from api.metrics import Metrics
 from api.pictures import PictureLimits
 from api.problems import Problem
+from api.queues import Queues
 from api.removal import Remover
 from api.submit import Submitter
 from api.uploads import UploadBudget
 from api.waiting import Waiters
+from api.watching import Watching
 from api.workers_seen import WorkersSeen
 from common.catalogue import Catalogue
 from common.job import Job
@@ -47,8 +49,10 @@ class Parts:
     canceler: Canceler
     remover: Remover
     inputs_in_use: InputsInUse
+    watching: Watching
     waiters: Waiters
     workers: WorkersSeen
+    queues: Queues
     uploads: UploadBudget
     limits: PictureLimits
     url_guard: UrlGuard  # of images

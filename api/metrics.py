@@ -16,6 +16,8 @@ from prometheus_client import (
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+_ETA_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+
 
 class Metrics:
     """The application's own registry: HTTP by route template and status, and the process."""
@@ -37,6 +39,13 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._eta_errors = Histogram(
+            "queue_eta_error_seconds",
+            "Between the start that a job's first ETA promised and its start.",
+            ("model",),
+            buckets=_ETA_BUCKETS,
+            registry=self._registry,
+        )
         # Finding a labelled child costs more than counting in it.
         self._count_of = lru_cache(maxsize=4096)(self._requests.labels)
         self._duration_of = lru_cache(maxsize=1024)(self._durations.labels)
@@ -45,6 +54,10 @@ class Metrics:
         """Count one request."""
         self._count_of(method, route, str(status)).inc()
         self._duration_of(method, route).observe(seconds)
+
+    def eta_missed(self, model: str, seconds: float) -> None:
+        """Count a job that was given an ETA, and started so much earlier or later."""
+        self._eta_errors.labels(model).observe(seconds)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

@@ -6,17 +6,15 @@ import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from api.queues import Queues
 from api.schemas import Metrics, Prediction, PredictionUrls, Queue
-from api.workers_seen import WorkersSeen
 from common.catalogue import ModelSpec
-from common.job import Job, JobState, JsonObject, is_url
+from common.job import Job, JsonObject, is_url
 
 
-def present(job: Job, base: str, seen: WorkersSeen) -> Prediction:
+def present(job: Job, base: str, queues: Queues) -> Prediction:
     """`job` with absolute links under `base`."""
-    waits = job.state is JobState.STARTING
-    reason = seen.model(job.spec.model).reason if waits else ""
-    return shown(job, base, Queue(position=None, eta_seconds=None, reason=reason))
+    return shown(job, base, queues.queue_of(job))
 
 
 def shown(job: Job, base: str, queue: Queue) -> Prediction:

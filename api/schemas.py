@@ -37,7 +37,10 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the job waits, and for how long."""
+    """How many jobs go first, about; seconds until it starts, about; why it waits, if not for them.
+
+    Null while nothing is known, and once it does not wait.
+    """
 
     position: int | None
     eta_seconds: float | None

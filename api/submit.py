@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from common import wire
 from common.catalogue import ModelSpec
 from common.errors import LogUnavailable
 from common.job import Job, JobSpec, JsonObject, Parameter, Priority
-from common.job_log import JobLog
+from common.job_log import JobLog, Position
 from common.object_store import ObjectStore
 from common.topic import job_topic
 
@@ -75,10 +75,12 @@ class Submitter:
         database: Database,
         accepting: Accepting,
         inputs_in_use: InputsInUse,
+        placed: Callable[[str, Position], None] = lambda job_id, position: None,  # noqa: ARG005
     ) -> None:
         self._log, self._store, self._database = log, store, database
         self._inputs_in_use = inputs_in_use
         self._accepting = accepting
+        self._placed = placed  # hears where the log holds each job
         self._gathering = Gathering()
         self._appends = Overtime()
 
@@ -180,6 +182,7 @@ class Submitter:
             _log.warning("append_failed", job_id=job.id, model=job.spec.model, error=str(error))
         else:
             self._accepting.keep_position(job.id, position)
+            self._placed(job.id, position)
 
 
 def _job(job_id: str, asked: Submission) -> Job:

@@ -41,6 +41,8 @@ class WorkersSeen:
         self._clock = clock
         self._workers: dict[str, WorkerHeartbeat] = {}
         self._failures: dict[str, WorkerHeartbeat] = {}  # model -> until a worker is ready again
+        self._loading: dict[str, float] = {}  # worker -> when it began
+        self._cold_starts: dict[str, float] = {}  # model -> seconds, of the last worker
         self._follower = Follower(log, topic.WORKERS, start=Start.EARLIEST, take=self._take)
 
     def start(self) -> None:
@@ -70,8 +72,26 @@ class WorkersSeen:
             return ModelSeen(ModelState.FAILED, failure.reason, workers)
         return ModelSeen(ModelState.OFF, "waiting for a consumer", workers)
 
+    def ready(self, name: str) -> int:
+        """How many workers of the model are ready."""
+        return sum(worker.state is WorkerState.READY for worker in self.model(name).workers)
+
+    def seconds_to_ready(self, name: str) -> float | None:
+        """Until a worker of the model is ready, by how long the last one took; None: unknown."""
+        seen = self.model(name)
+        if seen.state is ModelState.READY:
+            return 0.0
+        cold_start = self._cold_starts.get(name)
+        if cold_start is None or seen.state is ModelState.FAILED:
+            return None
+        began = [
+            self._loading[each.worker] for each in seen.workers if each.worker in self._loading
+        ]
+        return max(cold_start - (self._clock() - min(began)), 0.0) if began else cold_start
+
     def see(self, heartbeat: WorkerHeartbeat) -> None:
         """Remember what a worker said."""
+        self._time_loading(heartbeat)
         if heartbeat.state is WorkerState.FAILED:
             self._failures[heartbeat.model] = heartbeat
         elif heartbeat.state is WorkerState.READY:
@@ -83,6 +103,15 @@ class WorkersSeen:
         oldest = self._clock() - SILENT_SECONDS
         for silent in [worker for worker, last in self._workers.items() if last.at < oldest]:
             del self._workers[silent]
+            self._loading.pop(silent, None)
+
+    def _time_loading(self, heartbeat: WorkerHeartbeat) -> None:
+        if heartbeat.state is WorkerState.LOADING:
+            self._loading.setdefault(heartbeat.worker, heartbeat.at)
+            return
+        began = self._loading.pop(heartbeat.worker, None)
+        if began is not None and heartbeat.state is WorkerState.READY:
+            self._cold_starts[heartbeat.model] = heartbeat.at - began
 
     def _take(self, delivery: Delivery) -> None:
         self.see(wire.decode_heartbeat(delivery.value, delivery.headers))

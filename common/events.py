@@ -100,6 +100,11 @@ class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     owner: str
     state: JobState
     sequence: int
+    model: str = ""
+    at: float = 0.0  # when it changed; 0 if that is not known
+    started_at: float | None = None  # of the latest attempt
+    predict_time: float | None = None  # seconds in the engine, of a job that succeeded
+    progress: float | None = None  # 0 to 1, of the running attempt
 
 
 class CancelJob(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cancel"):

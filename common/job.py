@@ -109,3 +109,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     webhook_events: tuple[str, ...] = ()  # which; empty: those that the API's default names
     dead_letter: str | None = None  # waiting, replayed or discarded, if it failed for good
     removed_at: float | None = None  # when its inputs and results were removed
+    # Where the log holds it, as far as is known.
+    log_topic: str | None = None
+    log_partition: int | None = None
+    log_offset: int | None = None

@@ -37,6 +37,7 @@ class Standing:
 
     job: str
     owner: str
+    model: str
     state: JobState
     sequence: int
     attempt: int
@@ -47,16 +48,27 @@ class Standing:
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
     end: End | None = None  # to be given to `ending.end`; it changes nothing here by itself
+    at: float = 0.0  # of the last event; 0 before there was one
     touched: set[str] = field(default_factory=set)  # tokens of attempts that are new or changed
     moved: bool = False  # whether there is something to write but the end
     stray_start: bool = False  # work goes on that nobody wants: it should be canceled
 
     @property
     def update(self) -> JobUpdate:
-        return JobUpdate(job=self.job, owner=self.owner, state=self.state, sequence=self.sequence)
+        return JobUpdate(
+            job=self.job,
+            owner=self.owner,
+            state=self.state,
+            sequence=self.sequence,
+            model=self.model,
+            at=self.at,
+            started_at=self.started_at,
+            progress=self.progress,
+        )
 
     def take(self, event: JobEvent) -> None:
         """Apply one event. One that was applied before changes nothing."""
+        self.at = event.at
         if self.end is not None or self.state.terminal:
             self._take_after_end(event)
         elif isinstance(event, JobStarted):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import Row, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.jobs import get
@@ -70,14 +70,17 @@ _end = (
         },
     )
 )
-_end_and_return = _end.returning(jobs.c.id, jobs.c.owner, jobs.c.sequence, END_HEARD)
-_ended = _end.returning(*TOLD_COLUMNS, jobs.c.sequence).cte("ended")
-# On Postgres one statement ends the job and makes the rows of its webhooks.
-_end_and_tell = select(_ended.c.id, _ended.c.owner, _ended.c.sequence).add_cte(
-    insert_of(_ended, "postgresql", started=False).cte("told_of")
+_changed = (jobs.c.id, jobs.c.owner, jobs.c.model, jobs.c.sequence, jobs.c.started_at)
+_end_and_return = _end.returning(*_changed, END_HEARD)
+_ended = _end.returning(*TOLD_COLUMNS, jobs.c.model, jobs.c.sequence, jobs.c.started_at).cte(
+    "ended"
 )
+# On Postgres one statement ends the job and makes the rows of its webhooks.
+_end_and_tell = select(
+    _ended.c.id, _ended.c.owner, _ended.c.model, _ended.c.sequence, _ended.c.started_at
+).add_cte(insert_of(_ended, "postgresql", started=False).cte("told_of"))
 _open = (
-    select(jobs.c.id, jobs.c.owner, jobs.c.sequence, END_HEARD)
+    select(*_changed, END_HEARD)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), UNENDED)
     .order_by(jobs.c.id)
     .with_for_update()
@@ -99,7 +102,7 @@ async def end(connection: AsyncConnection, job_id: str, end: End) -> JobUpdate |
             await tell(connection, [job_id], started=False, at=now)
     if row is None:
         return None
-    return JobUpdate(job=row.id, owner=row.owner, state=end.state, sequence=row.sequence)
+    return _update(row, end, row.sequence)
 
 
 async def end_each(connection: AsyncConnection, ends: Mapping[str, End]) -> dict[str, JobUpdate]:
@@ -116,12 +119,20 @@ async def end_each(connection: AsyncConnection, ends: Mapping[str, End]) -> dict
         await connection.execute(_end, [_columns(row.id, ends[row.id]) for row in rows])
     heard = [row.id for row in rows if row.heard]
     await tell(connection, heard, started=False, at=time.time())
-    return {
-        row.id: JobUpdate(
-            job=row.id, owner=row.owner, state=ends[row.id].state, sequence=row.sequence + 1
-        )
-        for row in rows
-    }
+    return {row.id: _update(row, ends[row.id], row.sequence + 1) for row in rows}
+
+
+def _update(row: Row[*tuple[Any, ...]], end: End, sequence: int) -> JobUpdate:
+    return JobUpdate(
+        job=row.id,
+        owner=row.owner,
+        state=end.state,
+        sequence=sequence,
+        model=row.model,
+        at=end.at,
+        started_at=row.started_at,
+        predict_time=end.predict_time,
+    )
 
 
 def _columns(job_id: str, end: End) -> dict[str, Any]:

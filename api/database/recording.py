@@ -85,7 +85,13 @@ async def start_first(connection: AsyncConnection, event: JobStarted) -> JobUpda
     if row is None:
         return None
     return JobUpdate(
-        job=event.job, owner=row.owner, state=JobState.PROCESSING, sequence=row.sequence
+        job=event.job,
+        owner=row.owner,
+        state=JobState.PROCESSING,
+        sequence=row.sequence,
+        model=row.model,
+        at=event.at,
+        started_at=event.at,
     )
 
 
@@ -111,6 +117,7 @@ _find = (
     select(
         jobs.c.id.label("job"),
         jobs.c.owner,
+        jobs.c.model,
         jobs.c.state,
         jobs.c.sequence,
         jobs.c.attempt,
@@ -149,10 +156,10 @@ _started = (
         token=bindparam("token_"),
         started_at=bindparam("at_"),
     )
-    .returning(*TOLD_COLUMNS, jobs.c.sequence)
+    .returning(*TOLD_COLUMNS, jobs.c.model, jobs.c.sequence)
     .cte("started")
 )
-_start_first = select(_started.c.owner, _started.c.sequence).add_cte(
+_start_first = select(_started.c.owner, _started.c.model, _started.c.sequence).add_cte(
     postgresql.insert(attempts)
     .from_select(["job", "token", "worker", "started_at", "released"], _new_attempt)
     .on_conflict_do_nothing()
@@ -174,6 +181,7 @@ async def _standings(
             Standing(
                 job=row.job,
                 owner=row.owner,
+                model=row.model,
                 state=JobState(row.state),
                 sequence=row.sequence,
                 attempt=row.attempt,

@@ -38,6 +38,9 @@ _SAME = (
     "webhook",
     "dead_letter",
     "removed_at",
+    "log_topic",
+    "log_partition",
+    "log_offset",
 )
 
 

@@ -153,6 +153,11 @@ PREDICTION: Any = msgspec.to_builtins(_prediction)
 STARTING: Any = msgspec.to_builtins(_starting)
 RETRIED: Any = msgspec.to_builtins(_retried)
 CANCELED: Any = msgspec.to_builtins(_canceled)
+EVENTS = f"event: completed\ndata: {msgspec.json.encode(_prediction).decode()}\nid: 2\n\n"
+STREAM = (
+    "event: output\ndata: a red circle on a white background\nid: 2-1\n\n"
+    "event: done\ndata: {}\nid: 2-2\n\n"
+)
 PREDICTIONS: Any = {"next": None, "previous": None, "results": [PREDICTION]}
 DEAD_LETTER: Any = msgspec.to_builtins(_letter)
 DEAD_LETTERS: Any = {"next": None, "previous": None, "results": [DEAD_LETTER]}

@@ -140,6 +140,7 @@ async def get_prediction(request: Request, prediction_id: str) -> Response:
     """One prediction, as it is now."""
     parts = parts_of(request)
     job = await parts.job(seen_by(request), prediction_id)
+    await parts.queues.look([job])
     return _reply(request, parts, job, 200)
 
 
@@ -175,11 +176,12 @@ async def list_predictions(
             cursor=cursor_of(cursor),
             limit=PAGE,
         )
+    await parts.queues.look(page.jobs)
     base = base_of(request)
     body = PredictionPage(
         next=page_url(request, base, page.next),
         previous=page_url(request, base, page.previous),
-        results=[present(job, base, parts.workers) for job in page.jobs],
+        results=[present(job, base, parts.queues) for job in page.jobs],
     )
     return Response(msgspec.json.encode(body), media_type="application/json")
 
@@ -229,7 +231,7 @@ async def _create(request: Request, model: str | None) -> Response:
 
 
 def _reply(request: Request, parts: Parts, job: Job, status: int) -> Response:
-    body = msgspec.json.encode(present(job, base_of(request), parts.workers))
+    body = msgspec.json.encode(present(job, base_of(request), parts.queues))
     return Response(body, status_code=status, media_type="application/json")
 
 

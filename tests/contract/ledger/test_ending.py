@@ -34,7 +34,14 @@ async def test_of_twenty_racing_ends_one_wins(database: Database, accepting: Acc
     assert ended.sequence == 1
     assert ended.output == Output(text=str(won[0]))
     assert ended.completed_at == float(won[0])
-    expected = JobUpdate(job=job.id, owner=job.owner, state=JobState.SUCCEEDED, sequence=1)
+    expected = JobUpdate(
+        job=job.id,
+        owner=job.owner,
+        state=JobState.SUCCEEDED,
+        sequence=1,
+        model=job.spec.model,
+        at=float(won[0]),
+    )
     assert results[won[0]] == expected
 
 
@@ -47,7 +54,14 @@ async def test_a_cancel_ends_a_job_and_a_second_one_changes_nothing(
         first, changed = await ending.cancel(
             connection, job.id, code="canceled", error="Canceled by the user.", at=5.0
         )
-    assert changed == JobUpdate(job=job.id, owner="local", state=JobState.CANCELED, sequence=1)
+    assert changed == JobUpdate(
+        job=job.id,
+        owner="local",
+        state=JobState.CANCELED,
+        sequence=1,
+        model=job.spec.model,
+        at=5.0,
+    )
     assert first is not None
     assert (first.state, first.error_code, first.completed_at) == (
         JobState.CANCELED,

@@ -34,9 +34,17 @@ async def test_of_racing_first_starts_one_is_taken_by_the_single_statement(
     if not isinstance(database, PostgresDatabase):
         assert taken == []  # there the transaction does it
         return
-    expected = JobUpdate(job=job.id, owner=job.owner, state=JobState.PROCESSING, sequence=1)
-    assert taken == [expected]
     now = await the_job(database, job.id)
+    expected = JobUpdate(
+        job=job.id,
+        owner=job.owner,
+        state=JobState.PROCESSING,
+        sequence=1,
+        model=job.spec.model,
+        at=now.started_at or 0,
+        started_at=now.started_at,
+    )
+    assert taken == [expected]
     assert (now.state, now.attempt, now.sequence) == (JobState.PROCESSING, 1, 1)
     async with database.read() as connection:
         rows = (await connection.execute(select(attempts.c.token, attempts.c.started_at))).all()

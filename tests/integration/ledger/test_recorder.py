@@ -124,7 +124,17 @@ async def test_a_job_goes_through_its_states(
     updates = [
         wire.decode_update(each.value, each.headers) for each in await all_of(log, UPDATES, 3)
     ]
-    assert updates[-1] == JobUpdate(job=job.id, owner="local", state=JobState.SUCCEEDED, sequence=3)
+    assert updates[-1] == JobUpdate(
+        job=job.id,
+        owner="local",
+        state=JobState.SUCCEEDED,
+        sequence=3,
+        model=job.spec.model,
+        at=9.0,
+        started_at=5.0,
+        predict_time=0.5,
+    )
+    assert (updates[1].progress, updates[1].model) == (0.5, job.spec.model)
     assert [update.sequence for update in updates] == sorted(u.sequence for u in updates)
 
 

@@ -40,6 +40,7 @@ def new_standing() -> Standing:
     return Standing(
         job="j",
         owner="o",
+        model="o/m",
         state=JobState.STARTING,
         sequence=0,
         attempt=0,

@@ -60,3 +60,20 @@ async def test_a_failure_is_remembered_until_a_worker_is_ready(seen: WorkersSeen
     seen.see(beat(WorkerState.READY))
     seen.see(beat(WorkerState.STOPPED))
     assert seen.model("a/b").state is ModelState.OFF
+
+
+async def test_how_long_a_model_takes_to_be_ready_is_known_from_its_last_worker(
+    seen: WorkersSeen,
+) -> None:
+    assert seen.seconds_to_ready("a/b") is None
+    seen.see(beat(WorkerState.LOADING, at=NOW - 20))
+    seen.see(beat(WorkerState.LOADING, at=NOW - 10))  # it says so again, while it loads
+    assert seen.seconds_to_ready("a/b") is None
+    seen.see(beat(WorkerState.READY, at=NOW - 8))
+    assert (seen.seconds_to_ready("a/b"), seen.ready("a/b")) == (0.0, 1)
+    seen.see(beat(WorkerState.STOPPED))
+    assert (seen.seconds_to_ready("a/b"), seen.ready("a/b")) == (12.0, 0)
+    seen.see(beat(WorkerState.LOADING, at=NOW - 5, worker="next"))
+    assert seen.seconds_to_ready("a/b") == 7.0
+    seen.see(beat(WorkerState.FAILED, worker="next", reason="no weights"))
+    assert seen.seconds_to_ready("a/b") is None

@@ -77,7 +77,16 @@ MESSAGES: dict[str, tuple[msgspec.Struct, Decode]] = {
     ),
     "job_canceled": (JobCanceled(job=JOB, token=TOKEN, at=AT), decode_event),
     "job_update": (
-        JobUpdate(job=JOB, owner="local", state=JobState.PROCESSING, sequence=3),
+        JobUpdate(
+            job=JOB,
+            owner="local",
+            state=JobState.PROCESSING,
+            sequence=3,
+            model="o/m",
+            at=AT,
+            started_at=AT,
+            progress=0.5,
+        ),
         decode_update,
     ),
     "worker_heartbeat": (
@@ -113,6 +122,14 @@ def test_a_message_is_read_from_its_golden_file(name: str) -> None:
     message, decode = MESSAGES[name]
 
     assert decode((GOLDEN / f"{name}.json").read_bytes(), HEADERS) == message
+
+
+def test_an_update_of_before_it_told_more_is_read() -> None:
+    bare = {"type": "update", "job": JOB, "owner": "local", "state": "failed", "sequence": 3}
+
+    assert decode_update(msgspec.json.encode(bare), HEADERS) == JobUpdate(
+        job=JOB, owner="local", state=JobState.FAILED, sequence=3
+    )
 
 
 def test_every_golden_file_is_a_message_and_every_event_has_one() -> None:

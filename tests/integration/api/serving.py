@@ -1,0 +1,40 @@
+"""Another process of the API beside a test's own: its own reader of the log, over TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from api.app import create_app
+from api.dependencies import Parts
+from common.catalogue import read_catalogue
+from common.settings import Settings
+from tests.integration.api.running import Api
+
+
+@asynccontextmanager
+async def served(api: Api, settings: Settings) -> AsyncIterator[Parts]:
+    """Its parts; `settings.public_url` of them says where it listens."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    app = create_app(
+        settings=settings.model_copy(update={"public_url": url}),
+        catalogue=read_catalogue(settings.catalogue_file),
+        log=api.log,
+        store=api.store,
+        database=api.database,
+    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listening]))
+    while not server.started:  # noqa: ASYNC110  it offers nothing to wait for
+        await asyncio.sleep(0.01)
+    yield app.state.parts
+    app.state.leave()
+    server.should_exit = True
+    await serving
+    listening.close()
