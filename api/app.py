@@ -39,6 +39,7 @@ from api.routes import (
     models,
     predictions,
     repeats,
+    replays,
     results,
 )
 from api.submit import Submitter
@@ -64,7 +65,7 @@ from common.settings import Settings
 from common.url_guard import UrlGuard
 
 # A key of the scope user
-ROUTERS = (predictions, repeats, events, dead_letters, files, models, diffusion, describer)
+ROUTERS = (predictions, repeats, events, dead_letters, replays, files, models, diffusion, describer)
 OPEN_ROUTERS = (results, health)  # each route says itself what it asks for
 
 # What our errors become; api/problems.py has the status of each code.

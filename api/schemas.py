@@ -282,6 +282,31 @@ class DeadLettersDiscarded(msgspec.Struct, frozen=True, kw_only=True):
     ids: list[str]
 
 
+class DeadLetterReplay(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter, and the prediction that runs it once more."""
+
+    id: str
+    prediction: str
+    url: str
+
+
+class DeadLetterRefusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter that cannot be replayed, and waits on: `detail` says why."""
+
+    id: str
+    code: str
+    detail: str
+
+
+class DeadLettersReplayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and how many that were meant still wait: call again for those."""
+
+    done: int
+    remaining: int
+    results: list[DeadLetterReplay]
+    refused: list[DeadLetterRefusal]
+
+
 class DependencyState(msgspec.Struct, frozen=True, kw_only=True):
     """Whether one dependency answers."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import keys
+from cli import dead_letters, keys
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
@@ -18,6 +18,7 @@ app.command()(batch)
 app.command()(doctor)
 app.command()(repair)
 app.add_typer(keys.app, name="keys")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.callback()

@@ -160,6 +160,10 @@ class Client:
         kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Result(reply.content, kind)
 
+    async def ask(self, kind: type[T], method: str, path: str, **options: object) -> T:
+        """What the server answers to a call with httpx's `options`, read as `kind`."""
+        return self._decoded(await self._call(method, path, **options), kind)
+
     async def cancel(self, id: str) -> None:
         """Ask once to stop the job."""
         await self._http.post(f"/v1/predictions/{id}/cancel")

@@ -160,6 +160,12 @@ async def discard(
     return list(await connection.scalars(settled))
 
 
+async def mark_replayed(connection: AsyncConnection, id: str) -> None:
+    """It has a new job, and waits no more. One that was discarded meanwhile stays so."""
+    replayed = update(jobs).where(jobs.c.id == id, DEAD).values(dead_letter=REPLAYED)
+    await connection.execute(replayed)
+
+
 async def copies(connection: AsyncConnection, ids: Collection[str]) -> list[LetterCopy]:
     """Those of the jobs that are letters and wait, as the log shall have them."""
     query = select(jobs).where(jobs.c.id.in_(ids), DEAD)

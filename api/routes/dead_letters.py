@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -37,7 +38,7 @@ PATH = "/v1/dead-letters"
 
 router = APIRouter(tags=["Dead letters"])
 
-_SELECTION_ERRORS = (
+SELECTION_ERRORS = (
     "invalid_json",
     "invalid_text",
     "invalid_request",
@@ -45,7 +46,7 @@ _SELECTION_ERRORS = (
     "body_too_large",
     "uploads_busy",
 )
-_BODY = {
+SELECTION_BODY = {
     "application/json": {
         "schema": reference("DeadLetterSelection"),
         "example": examples.DEAD_LETTER_SELECTION,
@@ -113,16 +114,20 @@ async def group_dead_letters(request: Request, cause: Word = None, model: Word =
 @router.post(
     f"{PATH}/discard",
     **described(
-        *_SELECTION_ERRORS,
+        *SELECTION_ERRORS,
         *LEDGER,
         reply="DeadLettersDiscarded",
         example=examples.DEAD_LETTERS_DISCARDED,
-        body=_BODY,
+        body=SELECTION_BODY,
     ),
 )
 async def discard_dead_letters(request: Request) -> Response:
     """Discard some, those that match a filter, or all: at most 500 a call. They stay failed."""
-    return await _discard(request, await _selected(request), "no_dead_letter_matches")
+    wanted = await selected(request)
+    reply = await _discard(request, wanted.filter)
+    if not reply.done and not wanted.all:
+        raise nothing_there("no_dead_letter_matches")
+    return _json(reply)
 
 
 @router.post(
@@ -136,22 +141,49 @@ async def discard_dead_letters(request: Request) -> Response:
 )
 async def discard_dead_letter(request: Request, prediction_id: str) -> Response:
     """Discard one. It stays failed."""
-    return await _discard(request, _one(prediction_id), "unknown_dead_letter")
+    letter = await letter_of(request, prediction_id)
+    reply = await _discard(request, LetterFilter(ids=(letter.id,)))
+    if not reply.done:  # somebody was faster
+        raise nothing_there("unknown_dead_letter")
+    return _json(reply)
 
 
-async def _discard(request: Request, wanted: LetterFilter, if_none: str) -> Response:
+async def _discard(request: Request, wanted: LetterFilter) -> DeadLettersDiscarded:
     owner = seen_by(request)
     async with parts_of(request).database.write() as connection:
         done = await dead_letters.discard(
             connection, owner=owner, filter=wanted, limit=MOST_AT_ONCE
         )
         remaining = await dead_letters.count(connection, owner=owner, filter=wanted)
-    if not done and wanted != LetterFilter():
-        raise _nothing(if_none)
-    return _json(DeadLettersDiscarded(done=len(done), remaining=remaining, ids=done))
+    return DeadLettersDiscarded(done=len(done), remaining=remaining, ids=done)
 
 
-async def _selected(request: Request) -> LetterFilter:
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a body selects: by a filter, or simply all."""
+
+    filter: LetterFilter
+    all: bool
+
+
+async def letter_of(request: Request, prediction_id: str) -> Job:
+    """The letter with this id. Raises Problem `unknown_dead_letter` unless it waits."""
+    if "\0" in prediction_id:
+        raise nothing_there("unknown_dead_letter")
+    async with parts_of(request).database.read() as connection:
+        page = await dead_letters.page(
+            connection,
+            owner=seen_by(request),
+            filter=LetterFilter(ids=(prediction_id,)),
+            cursor=None,
+            limit=1,
+        )
+    if not page.letters:
+        raise nothing_there("unknown_dead_letter")
+    return page.letters[0]
+
+
+async def selected(request: Request) -> Selected:
     """What the body selects. Raises Problem where it selects in no way, or in several."""
     with parts_of(request).uploads.hold() as hold:
         body = await read_body(request, hold, MAX_TEXT_BYTES)
@@ -162,7 +194,7 @@ async def _selected(request: Request) -> LetterFilter:
         raise Problem("invalid_request", "Give either `ids`, or filters, or `all`: true.")
     if len(selection.ids or ()) > MOST_AT_ONCE:
         raise Problem("invalid_request", f"At most {MOST_AT_ONCE} ids: send the rest after them.")
-    return wanted
+    return Selected(wanted, selection.all)
 
 
 def _filter(selection: DeadLetterSelection) -> LetterFilter:
@@ -180,13 +212,8 @@ def _filter(selection: DeadLetterSelection) -> LetterFilter:
     )
 
 
-def _one(prediction_id: str) -> LetterFilter:
-    if "\0" in prediction_id:
-        raise _nothing("unknown_dead_letter")
-    return LetterFilter(ids=(prediction_id,))
-
-
-def _nothing(code: str) -> Problem:
+def nothing_there(code: str) -> Problem:
+    """No letter is meant, whether by its id or by a filter."""
     if code == "unknown_dead_letter":
         detail = f"No dead letter with this id waits: see GET {PATH} for those that do."
     else:

@@ -163,6 +163,18 @@ DEAD_LETTER: Any = msgspec.to_builtins(_letter)
 DEAD_LETTERS: Any = {"next": None, "previous": None, "results": [DEAD_LETTER]}
 DEAD_LETTER_GROUPS: Any = {"results": [msgspec.to_builtins(_letters)]}
 DEAD_LETTER_SELECTION = {"cause": "engine_crashed", "model": "darkroom/shapes"}
+DEAD_LETTERS_REPLAYED: Any = {
+    "done": 1,
+    "remaining": 0,
+    "results": [
+        {
+            "id": _ID,
+            "prediction": "019aa5f3-5d1c-7a90-8e27-b4c1d0f6e3a8",
+            "url": f"{_BASE}/v1/predictions/019aa5f3-5d1c-7a90-8e27-b4c1d0f6e3a8",
+        }
+    ],
+    "refused": [],
+}
 DEAD_LETTERS_DISCARDED = {"done": 1, "remaining": 0, "ids": [_ID]}
 FILE: Any = msgspec.to_builtins(_file)
 FILES: Any = {"next": None, "previous": None, "results": [FILE]}

@@ -136,8 +136,6 @@ def _output(job: Job) -> Output:
         )
     if job.state is JobState.FAILED:
         raise Problem(job.error_code or "failed", job.error or "The prediction failed.", status=422)
-    if job.removed_at is not None:
-        raise Problem("removed", "The result was removed: run the prediction once more.")
     return job.output or Output()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.integration.api.running import Api
 
@@ -106,7 +109,7 @@ async def test_one_call_does_so_many_and_says_how_many_are_left(
     assert left == [(2, 1), (1, 0)]
 
 
-@pytest.mark.parametrize("verb", ["discard"])
+@pytest.mark.parametrize("verb", ["discard", "replay"])
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -131,7 +134,7 @@ async def test_a_selection_that_makes_no_sense_or_meets_nothing_names_the_fix(
         assert "/v1/dead-letters/groups" in reply.json()["detail"]
 
 
-@pytest.mark.parametrize("verb", ["discard"])
+@pytest.mark.parametrize("verb", ["discard", "replay"])
 async def test_what_is_no_waiting_letter_cannot_be_dealt_with(
     api: Api, jpeg: bytes, verb: str
 ) -> None:
@@ -140,6 +143,80 @@ async def test_what_is_no_waiting_letter_cannot_be_dealt_with(
     for id in (bad["id"], running["id"], "none", "a%00b"):
         reply = await api.client.post(f"/v1/dead-letters/{id}/{verb}")
         assert (reply.status_code, reply.json()["code"]) == (404, "unknown_dead_letter")
+
+
+async def test_a_replay_is_a_new_prediction_that_names_the_old_one(api: Api, jpeg: bytes) -> None:
+    old = await failed(api, jpeg, "engine_crashed")
+    reply = await api.client.post(f"/v1/dead-letters/{old['id']}/replay")
+    assert reply.status_code == 200, reply.text
+    [replayed] = reply.json()["results"]
+    assert replayed["id"] == old["id"]
+    assert replayed["url"] == f"http://darkroom.test/v1/predictions/{replayed['prediction']}"
+    new = await api.get({"id": replayed["prediction"]})
+    assert (new["status"], new["retry_of"], new["input"]) == ("starting", old["id"], old["input"])
+    assert replayed["prediction"] in [job for job, _ in await api.take("darkroom/captioner")]
+    assert await letters(api) == []
+    assert (await api.get(old))["status"] == "failed"
+    again = await api.client.post(f"/v1/dead-letters/{old['id']}/replay")
+    assert (again.status_code, again.json()["code"]) == (404, "unknown_dead_letter")
+
+
+async def test_twenty_replays_of_one_letter_at_once_make_one_prediction(
+    api: Api, jpeg: bytes
+) -> None:
+    old = await failed(api, jpeg, "engine_crashed")
+    paths = [f"/v1/dead-letters/{old['id']}/replay", "/v1/dead-letters/replay"] * 10
+    replies = await asyncio.gather(
+        *(api.client.post(path, json={"ids": [old["id"]]}) for path in paths)
+    )
+    made = {one["prediction"] for r in replies for one in r.json().get("results", [])}
+    assert len(made) == 1
+    assert {reply.status_code for reply in replies} <= {200, 404}
+    every = (await api.client.get("/v1/predictions")).json()["results"]
+    assert {one["id"] for one in every} == {old["id"], *made}
+
+
+async def test_letters_are_replayed_by_filter_and_all(
+    api: Api, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.replaying.MOST_AT_ONCE", 2)
+    one, *others = [(await failed(api, jpeg, code))["id"] for code in ("a", "b", "b", "b")]
+    reply = (await api.client.post("/v1/dead-letters/replay", json={"cause": "a"})).json()
+    assert (reply["done"], reply["remaining"], reply["results"][0]["id"]) == (1, 0, one)
+    counts, ids = [], set()
+    for _ in range(3):
+        reply = (await api.client.post("/v1/dead-letters/replay", json={"all": True})).json()
+        counts.append((reply["done"], reply["remaining"]))
+        ids |= {replayed["id"] for replayed in reply["results"]}
+    assert counts == [(2, 1), (1, 0), (0, 0)]
+    assert ids == set(others)
+
+
+async def test_a_letter_without_its_image_is_refused_and_holds_up_no_other(
+    api: Api, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.replaying.MOST_AT_ONCE", 1)
+    sound = await failed(api, jpeg, "engine_crashed")
+    gone = await failed(api, other_jpeg(), "input_missing")
+    [key] = [
+        info.key
+        async for info in api.store.list("inputs/")
+        if info.key.endswith(gone["input"]["image"].removeprefix("sha256:"))
+    ]
+    await api.store.delete(key)
+    reply = (await api.client.post("/v1/dead-letters/replay", json={"all": True})).json()
+    assert [one["id"] for one in reply["results"]] == [sound["id"]]
+    assert [(one["id"], one["code"]) for one in reply["refused"]] == [(gone["id"], "removed")]
+    assert reply["remaining"] == 1
+    reply = await api.client.post(f"/v1/dead-letters/{gone['id']}/replay")
+    assert (reply.status_code, reply.json()["code"]) == (410, "removed")
+    assert await letters(api) == [gone["id"]]
+
+
+def other_jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "failed_after=soon", "cause=%00"])
