@@ -41,6 +41,8 @@ from api.routes import (
     repeats,
     replays,
     results,
+    webhook_deliveries,
+    webhooks,
 )
 from api.submit import Submitter
 from api.uploads import UploadBudget
@@ -65,7 +67,19 @@ from common.settings import Settings
 from common.url_guard import UrlGuard
 
 # A key of the scope user
-ROUTERS = (predictions, repeats, events, dead_letters, replays, files, models, diffusion, describer)
+ROUTERS = (
+    predictions,
+    repeats,
+    events,
+    dead_letters,
+    webhook_deliveries,  # before webhooks: its paths look like a webhook's
+    webhooks,
+    replays,
+    files,
+    models,
+    diffusion,
+    describer,
+)
 OPEN_ROUTERS = (results, health)  # each route says itself what it asks for
 
 # What our errors become; api/problems.py has the status of each code.

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from api import webhook_schemas
 from api.problems import CODES, Problem, document
 from api.schemas import components
 
@@ -101,7 +102,7 @@ def add_documentation(app: FastAPI) -> None:
         if not app.openapi_schema:
             schema = generated()
             _drop_default_errors(schema)
-            schema["components"]["schemas"] = components()
+            schema["components"]["schemas"] = components(webhook_schemas)
         return generated()
 
     async def docs(request: Request) -> HTMLResponse:

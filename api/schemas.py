@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -338,14 +340,16 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-def components() -> dict[str, Any]:
-    """The JSON schemas of all of them, by name, as OpenAPI wants them."""
+def components(*modules: ModuleType) -> dict[str, Any]:
+    """The JSON schemas of all of theirs and of those here, by name, as OpenAPI wants them."""
+    here = sys.modules[__name__]
     kinds = [
         kind
-        for kind in globals().values()
+        for module in (here, *modules)
+        for kind in vars(module).values()
         if isinstance(kind, type)
         and issubclass(kind, msgspec.Struct)
-        and kind.__module__ == __name__
+        and kind.__module__ == module.__name__
     ]
     _, schemas = msgspec.json.schema_components(
         kinds, schema_hook=_any_json, ref_template="#/components/schemas/{name}"
