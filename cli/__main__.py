@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from cli import dead_letters, keys
+from cli import dead_letters, keys, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
 from cli.up import up
+from cli.webhook_listen import webhook_listen
 
 app = typer.Typer(
     name="darkroom", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -19,6 +20,8 @@ app.command()(doctor)
 app.command()(repair)
 app.add_typer(keys.app, name="keys")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command(name="webhook-listen")(webhook_listen)
+app.add_typer(webhooks.app, name="webhooks")
 
 
 @app.callback()

@@ -181,7 +181,7 @@ class Client:
 
     def _decoded(self, reply: httpx2.Response, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(reply.content, type=kind)
+            return msgspec.json.decode(reply.content or b"null", type=kind)
         except msgspec.DecodeError as error:
             raise ServerUnavailable(f"{self._url} is no Darkroom server: {error}") from error
 
