@@ -93,6 +93,7 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
         metadata=body.metadata,
         webhook=webhook,
         webhook_events=events,
+        reuse=parts.settings.reuse if body.reuse is None else body.reuse,
     )
 
 
@@ -143,6 +144,8 @@ def _of_form(form: Form) -> Asked:
         body.input = decode(fields.pop("input"), dict[str, Any])
     if "metadata" in fields:
         body.metadata = decode(fields.pop("metadata"), dict[str, object])
+    if "reuse" in fields:
+        body.reuse = decode(fields.pop("reuse"), bool)
     if "labels" in fields:
         body.labels = _labels(fields.pop("labels"))
     if "webhook_events_filter" in fields:

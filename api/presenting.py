@@ -20,6 +20,9 @@ def present(job: Job, base: str, queues: Queues) -> Prediction:
 def shown(job: Job, base: str, queue: Queue) -> Prediction:
     """`job` with what is known of its waiting."""
     url = f"{base}/v1/predictions/{job.id}"
+    ended_at = job.completed_at
+    if ended_at is not None and job.reused_from is not None:
+        ended_at = job.created_at  # in the ledger it ended when the result came to be
     return Prediction(
         id=job.id,
         model=job.spec.model,
@@ -33,11 +36,11 @@ def shown(job: Job, base: str, queue: Queue) -> Prediction:
         metrics=Metrics(
             queue_time=_between(job.created_at, job.started_at),
             predict_time=job.predict_time,
-            total_time=_between(job.created_at, job.completed_at),
+            total_time=_between(job.created_at, ended_at),
         ),
         created_at=iso_time(job.created_at),
         started_at=iso_time(job.started_at) if job.started_at else None,
-        completed_at=iso_time(job.completed_at) if job.completed_at else None,
+        completed_at=iso_time(ended_at) if ended_at else None,
         start_by=iso_time(job.spec.start_by) if job.spec.start_by else None,
         priority=job.spec.priority,
         labels=job.labels,
@@ -45,6 +48,8 @@ def shown(job: Job, base: str, queue: Queue) -> Prediction:
         group_id=job.group_id,
         attempt=job.attempt,
         retry_of=job.retry_of,
+        reused=job.reused_from is not None,
+        reused_from=job.reused_from,
         queue=queue,
         access_link=access_link(job, base),
         data_removed=job.removed_at is not None,

@@ -11,6 +11,7 @@ from api.dependencies import Parts
 from api.pictures import Picture, check_picture
 from api.problems import Problem
 from api.repeating import Accepted
+from api.reusing import reuse_key
 from api.submit import input_key, new_id
 from api.uploads import Hold
 from common.errors import ObjectMissing
@@ -60,20 +61,23 @@ async def _picture(parts: Parts, old: Job, hold: Hold) -> Picture | None:
 
 def _anew(parts: Parts, old: Job, picture: Picture | None, job_id: str) -> Job:
     now = time.time()
+    model = parts.catalogue[old.spec.model]
     inputs = dict(old.spec.inputs)
     if picture is not None:
         inputs["image"] = input_key(old.owner, picture.sha256, now)
+    spec = replace(old.spec, inputs=inputs, start_by=None)
     return Job(
         id=job_id,
         owner=old.owner,
-        spec=replace(old.spec, inputs=inputs, start_by=None),
-        version=parts.catalogue[old.spec.model].version,
+        spec=spec,
+        version=model.version,
         link_token=secrets.token_hex(16),
         created_at=now,
         labels=old.labels,
         metadata=old.metadata,
         group_id=old.group_id,
         retry_of=old.id,
+        reuse_key=reuse_key(model, spec),
         webhook=old.webhook,
         webhook_events=old.webhook_events,
     )

@@ -28,6 +28,7 @@ class PredictionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     metadata: JsonObject = {}
     webhook: str | None = None
     webhook_events_filter: list[str] | None = None
+    reuse: bool | None = None  # an earlier result will do; null: as the server is set
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     group_id: str | None
     attempt: int
     retry_of: str | None
+    reused: bool
+    reused_from: str | None
     queue: Queue
     access_link: str
     data_removed: bool

@@ -14,7 +14,7 @@ import uuid_utils
 
 from api.database import claims, jobs
 from api.database.accepting import Accepting
-from api.database.claims import Claim
+from api.database.claims import Claim, Earlier
 from api.database.database import Database
 from api.database.errors import DataError
 from api.gathering import Gathering
@@ -23,6 +23,7 @@ from api.overtime import Overtime
 from api.pictures import Picture
 from api.problems import Problem
 from api.repeating import PUT, Accepted, fingerprint_of, id_reused, key_reused
+from api.reusing import Reusing, reuse_key
 from common import wire
 from common.catalogue import ModelSpec
 from common.errors import LogUnavailable
@@ -52,6 +53,7 @@ class Submission:
     metadata: JsonObject = field(default_factory=dict)
     webhook: str | None = None
     webhook_events: tuple[str, ...] = ()
+    reuse: bool = False  # an earlier result will do
 
 
 def new_id() -> str:
@@ -83,26 +85,33 @@ class Submitter:
         self._placed = placed  # hears where the log holds each job
         self._gathering = Gathering()
         self._appends = Overtime()
+        self._reusing = Reusing(log=log, database=database)
 
     async def submit(self, job_id: str, asked: Submission) -> Job:
         """The job, durably accepted. Raises StoreUnavailable, LedgerUnavailable: then it is not."""
-        return await self.accept(_job(job_id, asked), asked.picture)
+        return await self.accept(_job(job_id, asked), asked.picture, reuse=asked.reuse)
 
     async def submit_once(
         self, job_id: str, asked: Submission, *, route: str, key: str | None
     ) -> Accepted:
         """What `accept_once` does with it."""
-        return await self.accept_once(_job(job_id, asked), asked.picture, route=route, key=key)
+        job, picture = _job(job_id, asked), asked.picture
+        return await self.accept_once(job, picture, route=route, key=key, reuse=asked.reuse)
 
-    async def accept(self, job: Job, picture: Picture | None) -> Job:
+    async def accept(self, job: Job, picture: Picture | None, *, reuse: bool = False) -> Job:
         """What `submit` does, with a job whose input is `picture`, or needs no storing."""
-        async with self._stored(job, picture):
-            await self._accepting.accept(job)
-        await self._appends.wait(self._append(job), APPEND_SECONDS)
-        return job
+        accepted = await self._commit(job, picture, None, reuse=reuse)
+        assert isinstance(accepted, Job)
+        return accepted
 
     async def accept_once(
-        self, job: Job, picture: Picture | None, *, route: str, key: str | None
+        self,
+        job: Job,
+        picture: Picture | None,
+        *,
+        route: str,
+        key: str | None,
+        reuse: bool = False,
     ) -> Accepted:
         """The same, unless the key made a job before: then that one, and nothing is stored.
 
@@ -114,21 +123,35 @@ class Submitter:
         if earlier is not None:
             return Accepted(earlier, replayed=True)
         try:
-            async with self._stored(job, picture):
-                taken = await self._accepting.accept(job, claim)
+            accepted = await self._commit(job, picture, claim, reuse=reuse)
         except DataError:
             earlier = await self._earlier(job, claim)
             if earlier is None:  # the row was refused for another reason
                 raise
             return Accepted(earlier, replayed=True)
-        if taken is not None:
-            return Accepted(await self._made(taken, claim), replayed=True)
-        await self._appends.wait(self._append(job), APPEND_SECONDS)
-        return Accepted(job)
+        if isinstance(accepted, Earlier):
+            return Accepted(await self._made(accepted, claim), replayed=True)
+        return Accepted(accepted)
 
     async def close(self) -> None:
         """Let the appends that are under way land."""
         await self._appends.close()
+        await self._reusing.close()
+
+    async def _commit(
+        self, job: Job, picture: Picture | None, claim: Claim | None, *, reuse: bool
+    ) -> Job | Earlier:
+        """The job once it is accepted, ended if its result was there; or what its key made."""
+        if reuse:
+            taken = await self._reusing.take_over(job, claim)
+            if taken is not None:
+                return taken
+        async with self._stored(job, picture):
+            earlier = await self._accepting.accept(job, claim)
+        if earlier is not None:
+            return earlier
+        await self._appends.wait(self._append(job), APPEND_SECONDS)
+        return job
 
     async def _earlier(self, job: Job, claim: Claim) -> Job | None:
         """What the job's key, or its id, made before. Raises Problem if that is something else."""
@@ -148,7 +171,7 @@ class Submitter:
             raise id_reused()
         return there
 
-    async def _made(self, earlier: claims.Earlier, claim: Claim) -> Job:
+    async def _made(self, earlier: Earlier, claim: Claim) -> Job:
         if earlier.fingerprint != claim.fingerprint:
             raise key_reused()
         async with self._database.read() as connection:
@@ -192,16 +215,17 @@ def _job(job_id: str, asked: Submission) -> Job:
         inputs["image"] = input_key(asked.owner, asked.picture.sha256, now)
     elif asked.image_url is not None:
         inputs["image"] = asked.image_url
+    spec = JobSpec(
+        model=asked.model.name,
+        priority=asked.priority,
+        parameters=asked.parameters,
+        inputs=inputs,
+        start_by=asked.start_by,
+    )
     return Job(
         id=job_id,
         owner=asked.owner,
-        spec=JobSpec(
-            model=asked.model.name,
-            priority=asked.priority,
-            parameters=asked.parameters,
-            inputs=inputs,
-            start_by=asked.start_by,
-        ),
+        spec=spec,
         version=asked.model.version,
         link_token=secrets.token_hex(16),
         created_at=now,
@@ -210,4 +234,5 @@ def _job(job_id: str, asked: Submission) -> Job:
         webhook_events=asked.webhook_events,
         labels=asked.labels,
         metadata=asked.metadata,
+        reuse_key=reuse_key(asked.model, spec),
     )

@@ -24,6 +24,8 @@ class Waiters:
 
     async def ended(self, job: Job, watch: Watch, seconds: float) -> Job:
         """The job once it has ended, or `job` itself if that takes longer than `seconds`."""
+        if job.state.terminal:
+            return job
         deadline = time.monotonic() + seconds
         while not self._watching.leaving and (left := deadline - time.monotonic()) > 0:
             for change in await watch.next(left):

@@ -105,6 +105,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancel_at: float | None = None  # not ended then, it is canceled
     retry_of: str | None = None  # the job that this one runs once more
     reused_from: str | None = None  # the job whose result this one took over
+    reuse_key: str | None = None  # same key, same result; None where that is not sure
     webhook: str | None = None  # where this job's own webhooks go
     webhook_events: tuple[str, ...] = ()  # which; empty: those that the API's default names
     dead_letter: str | None = None  # waiting, replayed or discarded, if it failed for good

@@ -35,7 +35,9 @@ class EchoParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Of the engine that gives back what it gets."""
 
     prompt: Prompt = ""
-    delay: Annotated[float, Meta(ge=0, le=60, description="Seconds to work before answering.")] = 0
+    delay: Annotated[float, Meta(ge=0, le=60, description="Seconds to work before answering.")] = (
+        0.0
+    )
 
 
 class ImageToTextParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +49,10 @@ class ImageToTextParameters(msgspec.Struct, frozen=True, kw_only=True):
     ] = 64
     temperature: Annotated[
         float, Meta(ge=0, le=2, description="0 takes the likeliest token; above it, samples.")
-    ] = 0
+    ] = 0.0
     top_p: Annotated[
         float, Meta(gt=0, le=1, description="When sampling: the likeliest tokens of this share.")
-    ] = 1
+    ] = 1.0
     num_beams: Annotated[int, Meta(ge=1, le=16, description="Texts searched side by side.")] = 1
     seed: Seed | None = None
 
@@ -128,6 +130,22 @@ def read_parameters(
     known = _fields(task)
     options = {name: getattr(model, name) for name in _OPTIONS if name in known}
     return kind(**check_parameters(task, options) | check_parameters(task, given))
+
+
+def repeatable_parameters(
+    model: ModelSpec, given: Mapping[str, Parameter]
+) -> msgspec.Struct | None:
+    """All that the result depends on beside the image; None where the same may give another.
+
+    Captions are the same again unless they are sampled, images only with a seed of the user's; of
+    custom models, and of one whose task is not known yet, nothing is known.
+    """
+    if model.task is None or model.task is Task.CUSTOM:
+        return None
+    known = read_parameters(model, model.task, _KINDS[model.task], given)
+    sampled = isinstance(known, ImageToTextParameters) and known.temperature > 0
+    unseeded = isinstance(known, ImageToImageParameters) and known.seed is None
+    return None if sampled or unseeded else known
 
 
 def parameters_schema(task: Task | None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ _SAME = (
     "cancel_at",
     "retry_of",
     "reused_from",
+    "reuse_key",
     "webhook",
     "dead_letter",
     "removed_at",

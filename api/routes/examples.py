@@ -66,6 +66,8 @@ _prediction = Prediction(
     group_id=None,
     attempt=1,
     retry_of=None,
+    reused=False,
+    reused_from=None,
     queue=Queue(position=None, eta_seconds=None, reason=""),
     access_link=_LINK,
     data_removed=False,

@@ -77,6 +77,11 @@ _FORM_PROPERTIES = {
         "type": "string",
         "description": "start, output, logs, completed: words between commas, or a JSON list.",
     },
+    "reuse": {
+        "type": "string",
+        "enum": ["true", "false"],
+        "description": "Whether an earlier result of yours will do, where it would be the same.",
+    },
     "input": {"type": "string", "description": "Parameters as a JSON object."},
 }
 _BODY = {

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.creating import accept_request, create_reply
-from api.dependencies import owner_of, parts_of
+from api.dependencies import parts_of, seen_by
 from api.documentation import LEDGER, described
 from api.repeating import KEY_HEADER, PUT, checked_id, key_of
 from api.retrying import retry
@@ -62,7 +62,7 @@ async def retry_prediction(request: Request, prediction_id: str) -> Response:
     """Run it once more: the same image and parameters, as a new prediction without deadlines."""
     parts, job_id = parts_of(request), new_id()
     key = key_of(request)
-    old = await parts.job(owner_of(request), prediction_id)
+    old = await parts.job(seen_by(request), prediction_id)
     return await create_reply(
         request, parts, job_id, partial(retry, parts, old, job_id=job_id, key=key)
     )

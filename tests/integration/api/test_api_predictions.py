@@ -20,8 +20,8 @@ UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{1
 FIELDS = {
     "id", "model", "version", "status", "input", "output", "error", "error_code", "logs",
     "metrics", "created_at", "started_at", "completed_at", "start_by", "priority", "labels",
-    "metadata", "group_id", "attempt", "retry_of", "queue", "access_link", "data_removed",
-    "urls",
+    "metadata", "group_id", "attempt", "retry_of", "reused", "reused_from", "queue",
+    "access_link", "data_removed", "urls",
 }  # fmt: skip
 
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from common.catalogue import ModelSpec, Task
 from common.errors import BadInput
+from common.job import Parameter
 from common.parameters import (
     ImageToImageParameters,
     check_parameters,
     needs_image,
     parameters_schema,
     read_parameters,
+    repeatable_parameters,
 )
 
 
@@ -143,3 +145,31 @@ def test_checking_needs_nothing_heavy() -> None:
     code = "import sys, common.parameters; print([m for m in ('torch', 'PIL') if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "repeatable"),
+    [
+        (Task.ECHO, {}, True),
+        (Task.IMAGE_TO_TEXT, {}, True),
+        (Task.IMAGE_TO_TEXT, {"num_beams": 4}, True),
+        (Task.IMAGE_TO_TEXT, {"temperature": 0.1, "seed": 1}, False),
+        (Task.IMAGE_TO_IMAGE, {}, False),
+        (Task.IMAGE_TO_IMAGE, {"seed": 0}, True),
+        (Task.CUSTOM, {}, False),
+        (None, {}, False),
+    ],
+)
+def test_what_is_sampled_or_unknown_is_not_repeatable(
+    task: Task | None, said: dict[str, Parameter], repeatable: bool
+) -> None:
+    known = repeatable_parameters(ModelSpec(name="a/b", task=task), said)
+    assert (known is not None) == repeatable
+
+
+def test_what_a_models_line_says_counts_as_much_as_what_a_request_does() -> None:
+    plain, told = (
+        ModelSpec(name="a/b", task=Task.IMAGE_TO_TEXT, prompt=p) for p in (None, "Hello")
+    )
+    said = repeatable_parameters(plain, {"prompt": "Hello"})
+    assert repeatable_parameters(told, {}) == said != repeatable_parameters(plain, {})
