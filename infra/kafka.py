@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import uuid
 from base64 import urlsafe_b64encode
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.cache import build_once, cached
@@ -49,6 +50,30 @@ share.coordinator.state.topic.num.partitions=1
 """
 
 
+# Beside the plain listener, which the broker itself goes by, one with TLS and passwords.
+SECURE_PROPERTIES = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port},SASL_SSL://{host}:{secure}
+advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port},SASL_SSL://{host}:{secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+"""  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Secure:
+    """A listener with TLS where a user gives a password, by PLAIN or SCRAM-SHA-512."""
+
+    port: int
+    user: str
+    password: str
+    keystore: Path  # the key and its certificate, PEM
+
+
 def _build_name() -> str:
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()
     return f"kafka-{digest[:12]}"
@@ -69,9 +94,12 @@ class Kafka(Server):
 
     name = "kafka"
 
-    def __init__(self, directory: Path, port: int, controller_port: int) -> None:
+    def __init__(
+        self, directory: Path, port: int, controller_port: int, secure: Secure | None = None
+    ) -> None:
         super().__init__(directory, port)
         self.controller_port = controller_port
+        self.secure = secure
 
     @staticmethod
     def tools() -> list[Tool]:
@@ -96,11 +124,24 @@ class Kafka(Server):
         text = PROPERTIES.format(
             host=HOST, port=self.port, controller_port=self.controller_port, data=self.data
         )
+        users: list[str] = []
+        if self.secure is not None:
+            text += SECURE_PROPERTIES.format(
+                host=HOST,
+                port=self.port,
+                controller_port=self.controller_port,
+                secure=self.secure.port,
+                user=self.secure.user,
+                password=self.secure.password,
+                keystore=self.secure.keystore,
+            )
+            scram = f"[name={self.secure.user},password={self.secure.password}]"
+            users = ["--add-scram", f"SCRAM-SHA-512={scram}"]
         self._properties.write_text(text, encoding="utf-8")
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._java(
             FORMAT_HEAP_MIB, "kafka.tools.StorageTool", "format", "--standalone",
-            f"--cluster-id={cluster}", "--config", self._properties,
+            f"--cluster-id={cluster}", "--config", self._properties, *users,
         )  # fmt: skip
         run_tool("kafka format", command, log=self.log, env=plain_environment())
 

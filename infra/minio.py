@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import ssl
 from pathlib import Path
 
 from infra.cache import build_once, cached
@@ -28,8 +29,17 @@ class Minio(Server):
 
     name = "minio"
 
-    def __init__(self, directory: Path, port: int, access_key: str, secret_key: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        access_key: str,
+        secret_key: str,
+        certificates: Path | None = None,
+    ) -> None:
+        """`certificates` is a folder with public.crt and private.key: it then speaks TLS."""
         super().__init__(directory, port)
+        self.certificates = certificates
         self.access_key = access_key
         self.secret_key = secret_key
 
@@ -45,7 +55,10 @@ class Minio(Server):
         """MinIO lays out an empty folder itself."""
 
     def _command(self) -> Command:
-        return [self.install() / "minio", "server", self.data, "--address", self.address]
+        command: Command = [self.install() / "minio", "server", self.data]
+        if self.certificates is not None:
+            command = [*command, "--certs-dir", self.certificates]
+        return [*command, "--address", self.address]
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -57,7 +70,14 @@ class Minio(Server):
         }
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=CONNECT_TIMEOUT_S)
+        if self.certificates is None:
+            connection = http.client.HTTPConnection(HOST, self.port, timeout=CONNECT_TIMEOUT_S)
+        else:
+            trusting = ssl.create_default_context(cafile=self.certificates / "public.crt")
+            trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            connection = http.client.HTTPSConnection(
+                HOST, self.port, timeout=CONNECT_TIMEOUT_S, context=trusting
+            )
         try:
             connection.request("GET", "/minio/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,8 +38,17 @@ def _unprivileged_user() -> str | None:
     return "postgres" if "postgres" in known else "nobody"
 
 
+@dataclass(frozen=True)
+class Secure:
+    """TLS alone, and a password of ROLE, by SCRAM."""
+
+    password: str
+    certificate: Path
+    key: Path
+
+
 class Postgres(Server):
-    """A database that trusts every local user: for throw-away data only."""
+    """A database that trusts every local user unless `secure`: for throw-away data only."""
 
     name = "postgres"
     # SIGTERM would wait for clients to leave; SIGINT ends their sessions in order.
@@ -46,8 +56,9 @@ class Postgres(Server):
     # Unlike SIGKILL this lets the main process take its children and shared memory with it.
     death_signal: ClassVar[str] = "QUIT"
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int, secure: Secure | None = None) -> None:
         super().__init__(directory, port)
+        self.secure = secure
         self.user = _unprivileged_user()
 
     @staticmethod
@@ -65,9 +76,24 @@ class Postgres(Server):
         programs = self.install()
         layout = [f"--pgdata={self.data}", f"--username={ROLE}", "--auth=trust", "--no-sync"]
         self._run("initdb", [programs / "initdb", *layout, "--encoding=UTF8", "--locale=C"])
+        if self.secure is not None:
+            self._prepare_secure(self.secure)
         # Made without a server, so that a server which answers has its database.
         single: Command = [programs / "postgres", "--single", "-D", self.data, "-j", "postgres"]
         self._run("createdb", single, f"CREATE DATABASE {DATABASE};\n\n".encode())
+        if self.secure is not None:
+            password = f"ALTER ROLE {ROLE} PASSWORD '{self.secure.password}';\n\n"
+            self._run("password", single, password.encode())
+
+    def _prepare_secure(self, secure: Secure) -> None:
+        """Its own copies of the key and the certificate: it takes a key of its own user alone."""
+        (self.data / "pg_hba.conf").write_text("hostssl all all all scram-sha-256\n")
+        for source, name in ((secure.certificate, "server.crt"), (secure.key, "server.key")):
+            copy = self.data / name
+            shutil.copy(source, copy)
+            copy.chmod(0o600)
+            if self.user is not None:
+                shutil.chown(copy, self.user)
 
     def _run(self, name: str, command: Command, stdin: bytes = b"") -> None:
         run_tool(
@@ -81,7 +107,8 @@ class Postgres(Server):
         )
 
     def _command(self) -> Command:
-        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        settings = SETTINGS if self.secure is None else {**SETTINGS, "ssl": "on"}
+        options = [f"--{name}={value}" for name, value in settings.items()]
         return [self.install() / "postgres", "-D", self.data, f"--port={self.port}", *options]
 
     def _answers(self) -> bool:

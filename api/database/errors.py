@@ -15,9 +15,9 @@ from common.errors import LedgerUnavailable
 DataError = (exc.SQLAlchemyError, ValueError, OverflowError)
 
 # Classes of SQLSTATE: connection, invalid transaction state (a server turned read-only),
-# rolled back by the server (deadlock), resources, not in the right state, operator
-# intervention, system error, internal error.
-_UNAVAILABLE_SQLSTATES = frozenset({"08", "25", "40", "53", "55", "57", "58", "XX"})
+# refused login, no such database, rolled back by the server (deadlock), resources, not in the
+# right state, operator intervention, system error, internal error.
+_UNAVAILABLE_SQLSTATES = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX"})
 
 _UNAVAILABLE_SQLITE = frozenset(
     {

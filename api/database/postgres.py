@@ -14,7 +14,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from api.database.database import Database
 from api.database.errors import translated
+from api.database.postgres_security import Security, raise_refusal, secured
 from api.database.upgrade import bring_up_to_date, is_up_to_date
+from common.errors import LedgerUnavailable
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 15.0
@@ -32,10 +34,15 @@ class PostgresDatabase(Database):
 
     @classmethod
     async def connect(cls, url: URL) -> PostgresDatabase:
-        """Use `Database.open`."""
+        """Use `Database.open`. Raises LedgerUnavailable, SettingsInvalid."""
+        url, security = secured(url)
         engine = create_async_engine(
             url,
-            connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+            connect_args={
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": COMMAND_SECONDS,
+                **security,
+            },
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
             pool_timeout=POOL_SECONDS,
@@ -46,9 +53,11 @@ class PostgresDatabase(Database):
             async with database.read() as connection:
                 ready = await is_up_to_date(connection)
             if not ready:
-                await _upgrade(url)
-        except BaseException:
+                await _upgrade(url, security)
+        except BaseException as error:
             await database.close()
+            if isinstance(error, LedgerUnavailable):
+                raise_refusal(url, error)
             raise
         return database
 
@@ -78,9 +87,11 @@ class PostgresDatabase(Database):
         await self._engine.dispose()
 
 
-async def _upgrade(url: URL) -> None:
+async def _upgrade(url: URL, security: Security) -> None:
     """On a connection of its own: a migration of many rows, or the wait for one, may be long."""
-    engine = create_async_engine(url, connect_args={"timeout": CONNECT_SECONDS}, poolclass=NullPool)
+    engine = create_async_engine(
+        url, connect_args={"timeout": CONNECT_SECONDS, **security}, poolclass=NullPool
+    )
     with translated():
         async with engine.begin() as connection:
             statement = text("SELECT pg_advisory_xact_lock(:key)")

@@ -14,6 +14,7 @@ from common.job_log.base import (
     Subscription,
     TopicPartition,
 )
+from common.server_url import shown
 
 __all__ = [
     "Bounds",
@@ -28,7 +29,7 @@ __all__ = [
 
 
 async def open_job_log(url: str, *, partitions: int = 4) -> JobLog:
-    """The log at `url`: `sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT][?prefix=…]`.
+    """The log at `url`: `sqlite:///PATH` or `kafka://[USER:PASSWORD@]HOST:PORT[,HOST:PORT][?…]`.
 
     `partitions` is how many a shared topic gets when it is made. Raises LogUnavailable, and
     SettingsInvalid for a URL that makes no sense.
@@ -43,5 +44,5 @@ async def open_job_log(url: str, *, partitions: int = 4) -> JobLog:
 
         return await KafkaJobLog.open(url, partitions=partitions)
     raise SettingsInvalid(
-        f"DARKROOM_JOB_LOG_URL: {url!r} is neither sqlite:///PATH nor kafka://HOST:PORT"
+        f"DARKROOM_JOB_LOG_URL: {shown(url)!r} is neither sqlite:///PATH nor kafka://HOST:PORT"
     )

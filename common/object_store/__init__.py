@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from common.errors import SettingsInvalid
 from common.object_store.base import ObjectInfo, ObjectStore
+from common.server_url import shown
 
 __all__ = ["ObjectInfo", "ObjectStore", "open_object_store"]
 
@@ -13,7 +14,7 @@ __all__ = ["ObjectInfo", "ObjectStore", "open_object_store"]
 async def open_object_store(url: str) -> ObjectStore:
     """The store at `url`, made if it is missing.
 
-    `file:///FOLDER` or `s3://BUCKET?endpoint=http://HOST:PORT[&region=…&public_endpoint=…]`.
+    `file:///FOLDER` or `s3://BUCKET?endpoint=http://HOST:PORT[&region=…&public_endpoint=…&ca_file=…]`.
     Raises StoreUnavailable, and SettingsInvalid for a URL that makes no sense.
     """
     scheme = urlsplit(url).scheme
@@ -26,5 +27,5 @@ async def open_object_store(url: str) -> ObjectStore:
 
         return await S3ObjectStore.open(url)
     raise SettingsInvalid(
-        f"DARKROOM_OBJECT_STORE_URL: {url!r} is neither file:///FOLDER nor s3://BUCKET?endpoint=…"
+        f"DARKROOM_OBJECT_STORE_URL: {shown(url)!r} is neither file:///FOLDER nor s3://BUCKET?endpoint=…"
     )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,16 +19,19 @@ from obstore.store import S3Store
 from common.errors import ObjectMissing, SettingsInvalid, StoreUnavailable
 from common.object_store.base import ObjectInfo, ObjectStore
 from common.object_store.keys import check_key, check_prefix, folder_of
+from common.server_url import shown, tls_context
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore.store import ClientConfig, S3Config
 
+SETTING = "DARKROOM_OBJECT_STORE_URL"
 CONNECT_TIMEOUT_S = 2
 REQUEST_TIMEOUT_S = 15  # for the whole of a request, body included
 RETRIES = 2  # after a refused connection or a 5xx; a second or so in all
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NEVER_PUT = ".is-the-bucket-there"
 _REFUSED = re.compile(r"40[13] (?:Forbidden|Unauthorized)|169\.254\.169\.254")
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -39,10 +43,11 @@ class S3Address:
     endpoint: str | None  # None: Amazon's own, by region
     public_endpoint: str | None  # as users reach it; None: like the endpoint
     region: str
+    ca_file: str | None = None  # the authority of the endpoints' certificate, beside the system's
 
 
 def read_address(url: str) -> S3Address:
-    """`s3://BUCKET?endpoint=…[&region=…&public_endpoint=…]`. Raises SettingsInvalid."""
+    """`s3://BUCKET?endpoint=…[&region=…&public_endpoint=…&ca_file=…]`. Raises SettingsInvalid."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     address = S3Address(
@@ -50,22 +55,30 @@ def read_address(url: str) -> S3Address:
         endpoint=options.pop("endpoint", None),
         public_endpoint=options.pop("public_endpoint", None),
         region=options.pop("region", "us-east-1"),
+        ca_file=options.pop("ca_file", None),
     )
     if not _BUCKET.fullmatch(address.bucket) or parts.path.strip("/") or options:
         raise SettingsInvalid(
-            f"DARKROOM_OBJECT_STORE_URL: {url!r} is not s3://BUCKET?endpoint=http://HOST:PORT "
-            "with region= and public_endpoint= as the only other options"
+            f"{SETTING}: {shown(url)!r} is not s3://BUCKET?endpoint=http://HOST:PORT with region=, "
+            "public_endpoint= and ca_file= as the only other options; the credentials are "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     for endpoint in (address.endpoint, address.public_endpoint):
-        if endpoint is not None and not re.fullmatch(r"https?://[^/?#]+/?", endpoint):
+        if endpoint is not None and not re.fullmatch(r"https?://[^/?#@]+/?", endpoint):
             raise SettingsInvalid(
-                f"DARKROOM_OBJECT_STORE_URL: the endpoint {endpoint!r} is not http://HOST:PORT"
+                f"{SETTING}: the endpoint {shown(endpoint)!r} is not http://HOST:PORT"
             )
+    if address.ca_file is not None:
+        tls_context(SETTING, address.ca_file)  # it can be read, and holds certificates
     return address
 
 
 class BucketMissing(StoreUnavailable):
     """The store answered: there is no such bucket."""
+
+
+class Refused(StoreUnavailable):
+    """The store refuses our keys, or we its certificate. At the start that is a wrong setting."""
 
 
 class S3ObjectStore(ObjectStore):
@@ -80,7 +93,10 @@ class S3ObjectStore(ObjectStore):
     async def open(cls, url: str) -> S3ObjectStore:
         """The bucket at `url`, made if missing. Raises StoreUnavailable, SettingsInvalid."""
         store = cls(read_address(url))
-        await store._make_bucket()
+        try:
+            await store._make_bucket()
+        except Refused as error:
+            raise SettingsInvalid(f"{SETTING}: {error}") from error
         return store
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:
@@ -150,9 +166,14 @@ class S3ObjectStore(ObjectStore):
         if isinstance(error, FileNotFoundError) and key is not None:
             return ObjectMissing(key)
         if _REFUSED.search(text):
-            return StoreUnavailable(
+            return Refused(
                 f"{where} refuses the credentials ({code[1] if code else 'none given'}): set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a pair that may use this bucket"
+            )
+        if wrong := _CERTIFICATE.search(text):
+            return Refused(
+                f"{where}: its certificate is not trusted ({wrong[1]}): name its authority's file "
+                f"by ca_file= in {SETTING}"
             )
         return StoreUnavailable(f"{where}: {text.partition(chr(10))[0]}")
 
@@ -169,14 +190,17 @@ def _client(address: S3Address, endpoint: str | None) -> S3Store:
     }
     if endpoint is not None:
         config["aws_endpoint_url_s3"] = endpoint.rstrip("/")
+    client_options: ClientConfig = {
+        "allow_http": True,
+        "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+        "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+    }
+    if address.ca_file is not None:
+        client_options["root_certificate"] = Path(address.ca_file).read_bytes()
     return S3Store(
         address.bucket,
         config=config,
-        client_options={
-            "allow_http": True,
-            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-            "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
-        },
+        client_options=client_options,
         retry_config={
             "max_retries": RETRIES,
             "retry_timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
@@ -191,10 +215,11 @@ def _create_bucket(address: S3Address) -> None:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.client(
+    client = boto3.Session().client(  # boto3's own session keeps the first credentials it saw
         "s3",
         endpoint_url=address.endpoint,
         region_name=address.region,
+        verify=address.ca_file,
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=REQUEST_TIMEOUT_S,

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from common.errors import ObjectMissing, StoreUnavailable
+from common.errors import ObjectMissing, SettingsInvalid, StoreUnavailable
 from common.object_store import ObjectStore, open_object_store
 
 pytestmark = pytest.mark.anyio
@@ -294,5 +294,5 @@ class TestS3:
         self, servers: dict[str, str], bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-        with pytest.raises(StoreUnavailable, match="set AWS_ACCESS_KEY_ID"):
+        with pytest.raises(SettingsInvalid, match="set AWS_ACCESS_KEY_ID"):
             await open_object_store(bucket_url(servers, bucket))

@@ -15,7 +15,7 @@ import pytest
 from common.errors import UrlRefused, UrlUnreachable
 from common.guarded_client import MOST_REDIRECTS, GuardedClient, Rest
 from common.url_guard import Address, UrlGuard
-from tests.certificates import self_signed
+from tests.certificates import certified
 from tests.listening import OK, Heard, listening
 from tests.unit.common.test_url_guard import HOSTILE
 
@@ -267,12 +267,12 @@ async def test_a_closed_port_and_an_unknown_name_are_unreachable() -> None:
 
 
 async def test_tls_is_checked_by_the_name_of_the_url(tmp_path: Path) -> None:
-    certificate, key = self_signed(tmp_path, "pictures.example")
+    made = certified(tmp_path, "pictures.example")
     names: list[str | None] = []
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    served.load_cert_chain(certificate, key)
+    served.load_cert_chain(made.certificate, made.key)
     served.sni_callback = lambda _socket, name, _context: names.append(name)
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting = ssl.create_default_context(cafile=made.authority)
     resolve, _ = naming("127.0.0.1")
     async with (
         listening(OK, tls=served) as heard,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -15,6 +14,7 @@ import structlog
 from aiokafka import TopicPartition as Partition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
     NodeNotReadyError,
@@ -29,6 +29,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from common.errors import LogUnavailable
+from common.job_log.kafka.cluster import Cluster
+from common.job_log.kafka.refusal import raise_refusal
 
 log = structlog.get_logger()
 
@@ -39,33 +41,6 @@ _DEFAULT_REPLICATION = -1  # the broker's own setting
 _EARLIEST, _LATEST = -2, -1
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """How to reach a cluster, and which names in it are ours: those with the prefix."""
-
-    servers: tuple[str, ...]
-    prefix: str = ""
-    security_protocol: str = "PLAINTEXT"
-
-    def wire(self, name: str) -> str:
-        """The name of a topic or group as the cluster knows it."""
-        return self.prefix + name
-
-    def plain(self, name: str) -> str:
-        """The inverse of `wire`."""
-        return name.removeprefix(self.prefix)
-
-    def options(self) -> dict[str, Any]:
-        """What every aiokafka client takes."""
-        context = ssl.create_default_context() if self.security_protocol == "SSL" else None
-        return {
-            "bootstrap_servers": list(self.servers),
-            "security_protocol": self.security_protocol,
-            "ssl_context": context,
-            "retry_backoff_ms": 100,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +69,7 @@ class Broker:
 
     def __init__(self, cluster: Cluster, plan: Callable[[str], TopicPlan]) -> None:
         self._client = AIOKafkaClient(**cluster.options(), request_timeout_ms=_REQUEST_MS)
+        self._cluster = cluster
         self._plan = plan
         self._leaders: dict[str, dict[int, int]] = {}  # topic -> partition -> node
         self._coordinators: dict[str, int] = {}  # group -> node
@@ -101,8 +77,12 @@ class Broker:
         self.cluster_id: str | None = None
 
     async def connect(self) -> None:
-        """Raises KafkaConnectionError if no server answers."""
-        await self._client.bootstrap()
+        """Raises KafkaConnectionError if no server answers, SettingsInvalid if one refuses us."""
+        try:
+            await self._client.bootstrap()
+        except KafkaConnectionError:
+            await raise_refusal(self._cluster)
+            raise
 
     async def close(self) -> None:
         """Let go of the connections."""

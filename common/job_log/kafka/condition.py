@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from common.job_log.kafka.broker import Broker, TopicPlan, translated
-from common.job_log.kafka.log import cluster_of
+from common.job_log.kafka.cluster import cluster_of
 
 
 async def kafka_condition(url: str, topics: Collection[str]) -> tuple[str, dict[str, int]]:

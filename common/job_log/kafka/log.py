@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qsl, urlsplit
 
-from common.errors import SettingsInvalid
 from common.job_log.base import (
     Bounds,
     JobLog,
@@ -16,7 +14,8 @@ from common.job_log.base import (
     TopicPartition,
     bounds_of,
 )
-from common.job_log.kafka.broker import Broker, Cluster, TopicPlan, translated
+from common.job_log.kafka.broker import Broker, TopicPlan, translated
+from common.job_log.kafka.cluster import Cluster, cluster_of
 from common.job_log.kafka.producer import Producer
 from common.job_log.kafka.subscription import KafkaSubscription, Wanted
 from common.job_log.kafka.watchdog import PATIENCE_S
@@ -24,9 +23,6 @@ from common.topic import is_shared_work, retention_seconds
 
 # Of an outage it logs an error for every request and retry. What matters of it is logged here.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-
-_OPTIONS = ("prefix", "security_protocol")
-_PROTOCOLS = ("PLAINTEXT", "SSL")
 
 
 class KafkaJobLog(JobLog):
@@ -43,14 +39,16 @@ class KafkaJobLog(JobLog):
     async def open(
         cls, url: str, *, partitions: int = 4, patience: float = PATIENCE_S
     ) -> KafkaJobLog:
-        """The log at `kafka://HOST:PORT[,HOST:PORT][?prefix=…&security_protocol=SSL]`.
+        """The log at `kafka://HOST:PORT[,HOST:PORT][?…]`, as cluster.py reads it.
 
         Topics of shared work are made with `partitions`. A subscription that is stuck for
         `patience` seconds is rebuilt. Raises LogUnavailable, SettingsInvalid.
         """
-        opened = cls(cluster_of(url), partitions, patience)
+        cluster = cluster_of(url)
+        opened = cls(cluster, partitions, patience)
         try:
-            with translated(f"connecting to {urlsplit(url).netloc}"):
+            where = f"{','.join(cluster.servers)} by {cluster.security_protocol}"
+            with translated(f"connecting to {where}, as DARKROOM_JOB_LOG_URL says"):
                 await opened._broker.connect()
             await opened._producer.start()
         except BaseException:
@@ -107,18 +105,3 @@ class KafkaJobLog(JobLog):
         topic = self._cluster.plain(wire)
         partitions = self._partitions if is_shared_work(topic) else 1
         return TopicPlan(partitions, retention_seconds(topic))
-
-
-def cluster_of(url: str) -> Cluster:
-    """What the URL says. Raises SettingsInvalid."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    servers = tuple(server for server in parts.netloc.split(",") if server)
-    protocol = options.get("security_protocol", "PLAINTEXT")
-    unknown = sorted(options.keys() - set(_OPTIONS))
-    if not servers or unknown or protocol not in _PROTOCOLS:
-        raise SettingsInvalid(
-            f"DARKROOM_JOB_LOG_URL: {url!r} should be kafka://HOST:PORT[,HOST:PORT] with, at most, "
-            f"?prefix=… and security_protocol={'|'.join(_PROTOCOLS)}"
-        )
-    return Cluster(servers, options.get("prefix", ""), protocol)

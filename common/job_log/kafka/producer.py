@@ -19,7 +19,8 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from common.job_log.kafka.broker import Broker, Cluster, translated
+from common.job_log.kafka.broker import Broker, translated
+from common.job_log.kafka.cluster import Cluster
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from common.job_log.base import Delivery, Position, TopicPartition
-from common.job_log.kafka.broker import Cluster
+from common.job_log.kafka.cluster import Cluster
 
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000

@@ -13,7 +13,8 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from common.job_log.base import Start, TopicPartition
-from common.job_log.kafka.broker import Broker, Cluster
+from common.job_log.kafka.broker import Broker
+from common.job_log.kafka.cluster import Cluster
 from common.job_log.kafka.inbox import Inbox
 from common.job_log.kafka.offsets import PartitionOffsets, owner_of, restore
 from common.job_log.kafka.reader import Reader

@@ -13,7 +13,8 @@ from aiokafka.errors import KafkaError
 
 from common.errors import LogUnavailable
 from common.job_log.base import Delivery, Start, Subscription, TopicPartition
-from common.job_log.kafka.broker import Broker, Cluster, translated
+from common.job_log.kafka.broker import Broker, translated
+from common.job_log.kafka.cluster import Cluster
 from common.job_log.kafka.inbox import Inbox
 from common.job_log.kafka.reader import Reader
 from common.job_log.kafka.roles import Everyone, Member, Role
