@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from api.database.postgres_security import secured
 from api.database.upgrade import HEAD, version_of
 from common.errors import LedgerUnavailable, SettingsInvalid
 
@@ -49,7 +50,8 @@ async def condition_of(url: str) -> LedgerCondition:
 
 
 async def _look(url: URL, sqlite: bool) -> LedgerCondition:
-    options = {"timeout": _CONNECT_SECONDS}
+    url, security = (url, {}) if sqlite else secured(url)
+    options = {"timeout": _CONNECT_SECONDS, **security}
     engine = create_async_engine(url, connect_args=options, poolclass=NullPool)
     try:
         async with engine.connect() as connection:

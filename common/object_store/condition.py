@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from common.errors import SettingsInvalid, StoreUnavailable
 from common.object_store.base import ObjectStore
+from common.server_url import shown
 
 _CONTENT = b"darkroom doctor"
 
@@ -53,5 +54,5 @@ def _opened(url: str) -> tuple[ObjectStore, str]:
             raise StoreUnavailable(f"there is no folder {folder}")
         return FolderObjectStore(folder), f"folder {folder}"
     raise SettingsInvalid(
-        f"DARKROOM_OBJECT_STORE_URL: {url!r} is neither file:///FOLDER nor s3://BUCKET?endpoint=…"
+        f"DARKROOM_OBJECT_STORE_URL: {shown(url)!r} is neither file:///FOLDER nor s3://BUCKET?endpoint=…"
     )

@@ -15,6 +15,7 @@ import anyio
 import asyncpg
 import pytest
 
+from api.database.condition import condition_of
 from api.database.database import Database
 from common.errors import LogUnavailable, SettingsInvalid
 from common.job_log import open_job_log
@@ -175,9 +176,11 @@ def ledger_url(server: postgres.Postgres, query: str, password: str = ENCODED) -
 async def test_postgres_is_used_over_tls_with_a_password(
     ledger: postgres.Postgres, made: Certified, mode: str
 ) -> None:
-    database = await Database.open(ledger_url(ledger, f"?sslrootcert={made.authority}{mode}"))
+    url = ledger_url(ledger, f"?sslrootcert={made.authority}{mode}")
+    database = await Database.open(url)
     try:
         await database.check()
+        assert (await condition_of(url)).revision is not None
     finally:
         await database.close()
 
