@@ -12,16 +12,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from api.appending import Message, append_all
-from api.database import ending, repairing
+from api.database import ending, removing, repairing
 from api.database.database import Database
 from api.database.ending import End
-from api.database.repairing import SAMPLES, Referrer
+from api.database.repairing import BATCH, SAMPLES, Referrer
 from api.dead_letter_copies import copies_of
+from api.removal import Remover, is_settled
+from api.retention import ORPHAN_SECONDS
 from api.sweeper import RecorderBehind, Sweeper
 from common.errors import ObjectMissing
 from common.job import JobState
 from common.job_log import JobLog
-from common.object_store import ObjectStore
+from common.object_store import ObjectInfo, ObjectStore
 from common.topic import UPDATES
 
 AT_ONCE = 16  # questions to the object store
@@ -47,9 +49,18 @@ class Repair:
     """One comparison. With `apply` it mends what it finds, and a second one finds nothing."""
 
     def __init__(
-        self, *, log: JobLog, store: ObjectStore, database: Database, sweeper: Sweeper, apply: bool
+        self,
+        *,
+        log: JobLog,
+        store: ObjectStore,
+        database: Database,
+        sweeper: Sweeper,
+        apply: bool,
+        orphan_seconds: float = ORPHAN_SECONDS,
     ) -> None:
         self._log, self._store, self._database = log, store, database
+        self._remover = Remover(store=store, database=database)
+        self._orphan_seconds = orphan_seconds
         self._sweeper, self._apply = sweeper, apply
 
     async def run(self) -> list[Damage]:
@@ -59,6 +70,7 @@ class Repair:
             await self._strays(),
             await self._inputs_missing(),
             await self._outputs_missing(),
+            await self._orphans(),
             await self._not_in_log(),
         ]
 
@@ -88,9 +100,38 @@ class Repair:
             lost = await self._lacking(batch, self._is_listed)
             damage.add(lost)
             if self._apply and lost:
-                async with self._database.write() as connection:
-                    await repairing.mark_removed(connection, lost, time.time())
+                await self._remover.remove(lost)
         return damage
+
+    async def _orphans(self) -> Damage:
+        damage = Damage("objects of nobody, older than a day", "deleted")
+        for prefix in (removing.INPUTS, removing.OUTPUTS):
+            keys: list[str] = []
+            async for found in self._store.list(prefix):
+                if is_settled(found.key) or prefix == removing.OUTPUTS:
+                    keys += [found.key] if self._is_old(found) else []
+                if len(keys) == BATCH:
+                    damage.add(await self._orphans_of(prefix, keys))
+                    keys = []
+            damage.add(await self._orphans_of(prefix, keys))
+        return damage
+
+    async def _orphans_of(self, prefix: str, keys: list[str]) -> list[str]:
+        """Those of the keys to which no row refers; deleted if they are to be."""
+        inputs = prefix == removing.INPUTS
+        async with self._database.read() as connection:
+            if inputs:
+                wanted = await removing.referred_inputs(connection, keys)
+            else:
+                wanted = await removing.wanted_outputs(connection, keys)
+        left = [key for key in keys if key not in wanted]
+        if self._apply and left:
+            delete = self._remover.delete_old_inputs if inputs else self._remover.delete_outputs
+            await delete(left)
+        return left
+
+    def _is_old(self, found: ObjectInfo) -> bool:
+        return found.modified_at < time.time() - self._orphan_seconds
 
     async def _not_in_log(self) -> Damage:
         damage = Damage("waiting jobs that the log has lost", "appended again")

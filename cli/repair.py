@@ -56,12 +56,15 @@ async def _repair(apply: bool, as_json: bool) -> ExitCode:
     return ExitCode.SOME_FAILED if left else ExitCode.OK
 
 
-async def repaired(settings: Settings, *, apply: bool) -> list[Damage]:
+async def repaired(
+    settings: Settings, *, apply: bool, orphan_seconds: float | None = None
+) -> list[Damage]:
     """What was found, and mended if `apply`. Raises UsageWrong, Unavailable."""
     # Not above: they bring the whole of the API with them.
     from api.database.condition import condition_of
     from api.database.database import Database
     from api.repairing import Repair
+    from api.retention import ORPHAN_SECONDS
     from api.sweeper import Sweeper
 
     catalogue = read_catalogue(settings.catalogue_file)
@@ -84,7 +87,14 @@ async def repaired(settings: Settings, *, apply: bool) -> list[Damage]:
         # First of all: an empty store in place of a missing one would make every result look lost.
         await try_object_store(settings.store_url)
         store = await open_object_store(settings.store_url)
-        whole = Repair(log=log, store=store, database=database, sweeper=sweeper, apply=apply)
+        whole = Repair(
+            log=log,
+            store=store,
+            database=database,
+            sweeper=sweeper,
+            apply=apply,
+            orphan_seconds=ORPHAN_SECONDS if orphan_seconds is None else orphan_seconds,
+        )
         return await whole.run()
     finally:
         await log.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 USERS_OWN = frozenset(
     {
         "bad_input",
+        "file_too_large",
         "image_too_large",
         "image_url_failed",
         "image_url_refused",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Table, delete, exists, func, select, update
+from sqlalchemy import Column, ColumnElement, Table, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.database import Database
@@ -56,16 +56,6 @@ async def unended_inputs(database: Database) -> AsyncIterator[list[Referrer]]:
             for id, i in rows
         ]
         yield [one for one in found if one.keys]
-
-
-async def mark_removed(connection: AsyncConnection, ids: Collection[str], now: float) -> list[str]:
-    """Their results are gone: links answer 410, and nothing holds their inputs any more."""
-    gone = (
-        update(jobs)
-        .where(jobs.c.id.in_(ids), KEPT)
-        .values(removed_at=now, inputs="{}", output=None)
-    )
-    return list(await connection.scalars(gone.returning(jobs.c.id)))
 
 
 async def strays(connection: AsyncConnection) -> list[Strays]:

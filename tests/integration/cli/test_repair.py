@@ -41,10 +41,11 @@ from tests.ledger import new_job, the_job, until
 __all__ = ["settings"]
 pytestmark = pytest.mark.anyio
 
-ROWS, INPUTS, OUTPUTS, LOG = (
+ROWS, INPUTS, OUTPUTS, ORPHANS, LOG = (
     "rows without a job",
     "waiting jobs whose input is gone",
     "results whose files are gone",
+    "objects of nobody, older than a day",
     "waiting jobs that the log has lost",
 )
 
@@ -125,7 +126,7 @@ async def test_a_sound_stack_has_nothing_to_mend(stack: Stack) -> None:
     await stack.succeed(done, "0.png", "1.png")
     await stack.succeed(text_only)
     await stack.assert_sound()
-    assert set(await stack.found(apply=True)) == {ROWS, INPUTS, OUTPUTS, LOG}
+    assert set(await stack.found(apply=True)) == {ROWS, INPUTS, OUTPUTS, ORPHANS, LOG}
     assert (await the_job(stack.database, done.id)).removed_at is None
     assert (await the_job(stack.database, waiting.id)).state is JobState.STARTING
 
@@ -189,6 +190,31 @@ async def test_rows_without_their_job_are_deleted(stack: Stack) -> None:
     await stack.assert_found_then_mended(ROWS, "attempts: nobody", "job_labels: nobody")
     async with stack.database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM job_labels")) == 1
+
+
+async def test_objects_of_nobody_are_deleted_once_they_are_old(stack: Stack) -> None:
+    running, done = job_with("a"), job_with("b")
+    old = new_job(
+        spec=JobSpec(model="darkroom/echo", inputs={"image": "inputs/local/2026-01-01/kept"})
+    )
+    await stack.accept(running, done, old)
+    await stack.succeed(done, "0.png")
+    orphans = [
+        "inputs/local/2026-01-01/lost",
+        f"outputs/{done.id}/loser/0.png",
+        "outputs/x/t/0.png",
+    ]
+    for key in (*orphans, f"outputs/{running.id}/t/0.png"):
+        await stack.store.put(key, b"bytes", "image/png")
+    before = {info.key async for info in stack.store.list("")}
+    assert (await stack.found(apply=True))[ORPHANS].count == 0  # none is a day old
+    for apply in (False, True):
+        found = await repaired(stack.settings, apply=apply, orphan_seconds=-60.0)
+        [damage] = [damage for damage in found if damage.count]
+        assert (damage.kind, sorted(damage.samples)) == (ORPHANS, sorted(orphans))
+    assert {info.key async for info in stack.store.list("")} == before - set(orphans)
+    found = await repaired(stack.settings, apply=False, orphan_seconds=-60.0)
+    assert not any(damage.count for damage in found)
 
 
 async def test_events_that_nobody_recorded_make_a_lost_job_unknown(
