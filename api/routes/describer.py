@@ -84,6 +84,7 @@ async def _accept(request: Request, parts: Parts, job_id: str) -> Job:
             owner=owner_of(request),
             model=parts.catalogue[parts.settings.title_model],
             picture=picture,
+            reuse=parts.settings.reuse,
         )
         return await parts.submitter.submit(job_id, asked)
 

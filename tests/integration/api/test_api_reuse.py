@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -271,6 +272,11 @@ async def test_a_setting_turns_it_on_and_a_request_off(settings: Settings, jpeg:
             "/v1/predictions", data={"model": CAPTIONER}, files={"image": ("a.jpg", jpeg)}
         )
         assert plain.json()["reused"] is True
+        title = {"image": base64.b64encode(jpeg).decode()}
+        assert (await api.client.post("/api/v1/predictions", json=title)).json() == {
+            "title": "a caption"
+        }
+        assert await runs(api) == 1
         assert (await post(api, jpeg, reuse="false")).json()["reused"] is False
         recording.cancel()
         await asyncio.wait({recording})
