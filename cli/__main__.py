@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import dead_letters, keys, webhooks
+from cli import dead_letters, keys, predictions, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
@@ -16,6 +16,11 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(batch)
+app.command()(predictions.get)
+app.command(name="list")(predictions.list_predictions)
+app.command()(predictions.cancel)
+app.command()(predictions.retry)
+app.command()(predictions.delete)
 app.command()(doctor)
 app.command()(repair)
 app.add_typer(keys.app, name="keys")

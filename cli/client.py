@@ -168,6 +168,10 @@ class Client:
         """Ask once to stop the job."""
         await self._http.post(f"/v1/predictions/{id}/cancel")
 
+    async def delete(self, path: str) -> None:
+        """Remove what is there."""
+        await self._call("DELETE", path)
+
     async def _call(self, method: str, path: str, **options: object) -> httpx2.Response:
         try:
             return await self._until_it_has_room(
