@@ -14,7 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api import authentication
+from api.admission import Admission
 from api.authentication import Needs
+from api.backlog import Backlog
 from api.cancel import Canceler
 from api.database.accepting import Accepting
 from api.database.database import Database
@@ -61,6 +63,7 @@ from common.errors import (
     UnknownModel,
     UrlRefused,
 )
+from common.events import JobUpdate
 from common.job_log import JobLog
 from common.object_store import ObjectStore
 from common.settings import Settings
@@ -114,9 +117,14 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         accepting, inputs_in_use = Accepting(database), InputsInUse()
-        workers = WorkersSeen(log)
+        workers, backlog = WorkersSeen(log), Backlog(database)
         queues = Queues(log, workers, metrics)
-        watching = Watching(log, database, told=queues.take)
+
+        def told(update: JobUpdate) -> None:
+            queues.take(update)
+            backlog.take(update)
+
+        watching = Watching(log, database, told=told)
         parts = Parts(
             settings=settings,
             catalogue=catalogue,
@@ -130,6 +138,8 @@ def create_app(
                 accepting=accepting,
                 inputs_in_use=inputs_in_use,
                 placed=queues.place,
+                backlog=backlog,
+                burst=settings.key_burst_jobs if settings.auth_on else 0,
             ),
             inputs_in_use=inputs_in_use,
             remover=Remover(store=store, database=database, inputs_in_use=inputs_in_use),
@@ -142,6 +152,8 @@ def create_app(
             limits=PictureLimits.of(settings),
             url_guard=url_guard,
             metrics=metrics,
+            backlog=backlog,
+            admission=Admission(settings, backlog, queues.drain_seconds),
             keyring=Keyring(database) if settings.auth_on else None,
             webhook_guard=webhook_guard(settings),
             started_at=time.time(),
@@ -179,12 +191,15 @@ def create_app(
 async def _running(parts: Parts) -> AsyncIterator[None]:
     parts.watching.start()
     parts.workers.start()
+    await parts.backlog.start()
     if parts.keyring is not None:
         parts.keyring.start()
     yield
     if parts.keyring is not None:
         await parts.keyring.close()
     await parts.watching.close()
+    await parts.backlog.close()
+    await parts.admission.close()
     await parts.workers.close()
     await parts.queues.close()
     await parts.submitter.close()

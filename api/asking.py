@@ -57,6 +57,7 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
     """The submission that was asked for: cheap checks first, the image's bytes last."""
     body = asked.body
     model = _model(body, parts)
+    parts.admission.check_model(model.name)
     priority = _priority(body.priority)
     now = time.time()
     start_by = start_by_of(body.start_by, now)

@@ -8,12 +8,19 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import Request
 
-from api.dependencies import KEY, parts_of
+from api.dependencies import KEY, owner_of, parts_of
 from api.keyring import Keyring
 from api.keys import ApiKey, Scope, id_of
 from api.problems import Problem
 
-ERRORS = ("missing_key", "invalid_key", "expired_key", "revoked_key", "scope_missing")
+ERRORS = (
+    "missing_key",
+    "invalid_key",
+    "expired_key",
+    "revoked_key",
+    "scope_missing",
+    "rate_limited",
+)
 
 _REALM = 'Bearer realm="darkroom"'
 _SCHEMES = ("bearer", "token")  # Replicate's older clients say Token
@@ -28,8 +35,9 @@ class Needs(SecurityBase):
         self.scheme_name = "key"
 
     async def __call__(self, request: Request) -> None:
-        """Raises Problem 401 or 403, and LedgerUnavailable."""
-        keyring = parts_of(request).keyring
+        """Raises Problem 401, 403 or 429, and LedgerUnavailable."""
+        parts = parts_of(request)
+        keyring = parts.keyring
         if keyring is None:
             return
         key = await _recognised(keyring, _secret(request))
@@ -37,6 +45,12 @@ class Needs(SecurityBase):
             raise _scope_missing(key, self._scope)
         keyring.used(key)
         request.scope[KEY] = key
+        await parts.admission.let_in(key.owner)
+
+
+async def admit_job(request: Request) -> None:
+    """A dependency of the routes that make jobs. Raises Problem `queue_full`."""
+    parts_of(request).admission.check_backlog(owner_of(request))
 
 
 def _secret(request: Request) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from api.admission import Admission
+from api.backlog import Backlog
 from api.cancel import Canceler
 from api.database import jobs
 from api.database.database import Database
@@ -57,6 +59,8 @@ class Parts:
     limits: PictureLimits
     url_guard: UrlGuard  # of images
     metrics: Metrics
+    backlog: Backlog
+    admission: Admission
     keyring: Keyring | None  # None: auth is off
     webhook_guard: UrlGuard
     started_at: float  # seconds since the epoch

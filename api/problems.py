@@ -72,6 +72,8 @@ CODES: dict[str, tuple[int, str]] = {
     "idempotency_key_reused": (422, "This Idempotency-Key was sent with another request."),
     "invalid_prediction_id": (422, "'7' is no UUID in lower case: choose one."),
     "prediction_id_reused": (422, "A prediction with this id exists: choose a new id."),
+    "rate_limited": (429, "At most 500 requests a second are allowed: wait 1 second."),
+    "queue_full": (429, "Your key has 100000 jobs that wait: wait until some have ended."),
     "failed": (422, "The prediction failed: its error says why."),
     "internal_error": (500, "Something broke here: the request_id finds it in the log."),
     "log_unavailable": (503, "The job log does not answer: try again in 5 seconds."),

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 
 import structlog
 import uuid_utils
+from msgspec.structs import replace
 
+from api.backlog import Backlog, kind_of
 from api.database import claims, jobs
 from api.database.accepting import Accepting
 from api.database.claims import Claim, Earlier
@@ -19,6 +21,7 @@ from api.database.database import Database
 from api.database.errors import DataError
 from api.gathering import Gathering
 from api.inputs_in_use import InputsInUse
+from api.lanes import lane
 from api.overtime import Overtime
 from api.pictures import Picture
 from api.problems import Problem
@@ -77,11 +80,13 @@ class Submitter:
         database: Database,
         accepting: Accepting,
         inputs_in_use: InputsInUse,
+        backlog: Backlog,
+        burst: int,
         placed: Callable[[str, Position], None] = lambda job_id, position: None,  # noqa: ARG005
     ) -> None:
         self._log, self._store, self._database = log, store, database
         self._inputs_in_use = inputs_in_use
-        self._accepting = accepting
+        self._accepting, self._backlog, self._burst = accepting, backlog, burst
         self._placed = placed  # hears where the log holds each job
         self._gathering = Gathering()
         self._appends = Overtime()
@@ -146,8 +151,10 @@ class Submitter:
             taken = await self._reusing.take_over(job, claim)
             if taken is not None:
                 return taken
-        async with self._stored(job, picture):
-            earlier = await self._accepting.accept(job, claim)
+        job = self._in_its_lane(job)
+        with self._backlog.adding(job):
+            async with self._stored(job, picture):
+                earlier = await self._accepting.accept(job, claim)
         if earlier is not None:
             return earlier
         await self._appends.wait(self._append(job), APPEND_SECONDS)
@@ -180,6 +187,10 @@ class Submitter:
             raise Problem("removed", "The job of this key was removed: send a new key.")
         return job
 
+    def _in_its_lane(self, job: Job) -> Job:
+        chosen = lane(job.spec.priority, self._backlog.of(kind_of(job)), self._burst)
+        return job if chosen is job.spec.priority else replace(job, lane=chosen)
+
     @asynccontextmanager
     async def _stored(self, job: Job, picture: Picture | None) -> AsyncIterator[None]:
         """Its input lies in the store, and no deletion takes it before its row is committed."""
@@ -196,7 +207,7 @@ class Submitter:
     async def _append(self, job: Job) -> None:
         try:
             position = await self._log.append(
-                job_topic(job.spec.model, job.spec.priority),
+                job_topic(job.spec.model, job.lane or job.spec.priority),
                 job.id,
                 wire.encode(job.spec),
                 wire.HEADERS,

@@ -12,10 +12,9 @@ from api.appending import Message, append_each
 from api.database import claims, positions, sweeping
 from api.database.database import Database
 from api.database.positions import Appended
-from api.database.sweeping import Unended
+from api.database.sweeping import Carried, Unended
 from api.recorder import GROUP as RECORDER
 from common.errors import LogUnavailable, Unavailable
-from common.job import JobSpec
 from common.job_log import Bounds, JobLog, Position, TopicPartition
 from common.topic import EVENTS, consumer_group, job_topic, job_topics
 
@@ -171,5 +170,5 @@ def is_gone(
     return known is None or not known.committed <= position.offset < known.end
 
 
-def _message(job: str, spec: JobSpec) -> Message:
-    return Message(job_topic(spec.model, spec.priority), job, spec)
+def _message(job: str, carried: Carried) -> Message:
+    return Message(job_topic(carried.spec.model, carried.lane), job, carried.spec)

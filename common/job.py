@@ -89,6 +89,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     link_token: str  # 128 random bits as hex; the secret half of the access link
     created_at: float
     state: JobState = JobState.STARTING
+    lane: Priority | None = None  # whose topic carries it, if not that of its own priority
     sequence: int = 0  # rises with every visible change
     attempt: int = 0  # how many times a consumer started it
     progress: float | None = None  # 0 to 1, of the running attempt

@@ -33,6 +33,12 @@ class Settings(BaseSettings):
 
     # Who may ask
     auth: Literal["auto", "on", "off"] = "auto"
+    key_requests_per_second: int = Field(500, ge=0)
+    key_burst_seconds: int = Field(2, ge=1, le=3600)
+    key_burst_jobs: int = Field(64, ge=0)
+    max_waiting_per_key: int = Field(100_000, ge=0)
+    max_waiting: int = Field(1_000_000, ge=0)
+    max_wait_seconds: float = Field(24 * 3600.0, ge=0)
 
     # What is accepted
     max_image_bytes: int = Field(32 * 1024 * 1024, ge=1)

@@ -61,6 +61,7 @@ def row_of(job: Job) -> dict[str, Any]:
         **{name: getattr(job, name) for name in _SAME},
         "model": job.spec.model,
         "priority": job.spec.priority.value,
+        "lane": None if job.lane is None else job.lane.value,
         "parameters": to_json(job.spec.parameters),
         "inputs": to_json(job.spec.inputs),
         "start_by": job.spec.start_by,
@@ -86,6 +87,7 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
     return Job(
         **{name: columns[name] for name in _SAME},
         spec=spec_of(row),
+        lane=None if columns["lane"] is None else Priority(columns["lane"]),
         state=JobState(columns["state"]),
         output=None if columns["output"] is None else _output.decode(columns["output"]),
         labels=_words.decode(columns["labels"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import case, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +13,7 @@ from api.database.database import Database
 from api.database.positions import Appended
 from api.database.rows import spec_of
 from api.database.tables import UNENDED, jobs
-from common.job import JobSpec
+from common.job import JobSpec, Priority
 from common.job_log import Position
 
 BATCH = 1000
@@ -76,7 +77,14 @@ def _appended(
     return Appended(Position(topic, partition, offset), at)
 
 
-async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, JobSpec]:
+class Carried(NamedTuple):
+    """What goes to the log, and to the topic of which priority."""
+
+    spec: JobSpec
+    lane: Priority
+
+
+async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Carried]:
     """What was asked, of those of the jobs that have still not ended.
 
     One that was started before is to start again whatever the time: a consumer, which knows no
@@ -86,8 +94,12 @@ async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, 
         jobs.c.id,
         jobs.c.model,
         jobs.c.priority,
+        jobs.c.lane,
         jobs.c.parameters,
         jobs.c.inputs,
         case((jobs.c.attempt == 0, jobs.c.start_by)).label("start_by"),
     ).where(UNENDED, jobs.c.id.in_(ids))
-    return {row.id: spec_of(row) for row in await connection.execute(query)}
+    return {
+        row.id: Carried(spec_of(row), Priority(row.lane or row.priority))
+        for row in await connection.execute(query)
+    }

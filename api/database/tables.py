@@ -61,6 +61,7 @@ jobs = Table(
     Column("log_partition", Integer),
     Column("log_offset", BigInteger),
     Column("appended_at", Double),
+    Column("lane", Text),  # the priority whose topic carries it; null: its own
     Column("start_by", Double),  # unstarted then, it is canceled
     Column("cancel_at", Double),  # not ended then, it is canceled
     Column("retry_of", Text),  # the job that this one runs once more
@@ -89,6 +90,17 @@ Index(
     jobs.c.id,
     postgresql_where=UNENDED,
     sqlite_where=UNENDED,
+)
+
+# What the backlog counts.
+QUEUED = jobs.c.state == literal_column("'starting'")
+Index(
+    "ix_jobs_waiting",
+    jobs.c.owner,
+    jobs.c.model,
+    jobs.c.priority,
+    postgresql_where=QUEUED,
+    sqlite_where=QUEUED,
 )
 
 # What a clock ends.

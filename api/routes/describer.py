@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.asking import decode
+from api.authentication import admit_job
 from api.dependencies import Parts, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
 from api.inputs import decode_base64, decode_data_uri
@@ -34,7 +35,9 @@ _BODY = {
 
 @router.post(
     "/api/v1/predictions",
+    dependencies=[Depends(admit_job)],
     **described(
+        "queue_full",
         "invalid_json",
         "file_too_large",
         "not_an_image",
@@ -58,6 +61,7 @@ async def title_image(request: Request) -> Response:
     parts = parts_of(request)
     job_id = new_id()
     seconds = parts.settings.title_timeout
+    parts.admission.check_model(parts.settings.title_model)
     with parts.waiters.expect(job_id) as changed:
         job = await _accept(request, parts, job_id)
         job = await parts.waiters.ended(job, changed, seconds)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.asking import Asked, check
+from api.authentication import admit_job
 from api.creating import REPLAYED
 from api.dependencies import Parts, base_of, parts_of
 from api.documentation import LEDGER, described
@@ -39,7 +40,9 @@ _BODY = {
 
 @router.post(
     _ROUTE,
+    dependencies=[Depends(admit_job)],
     **described(
+        "queue_full",
         "invalid_form",
         "unsupported_media_type",
         "not_an_image",

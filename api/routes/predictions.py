@@ -8,10 +8,11 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.authentication import admit_job
 from api.creating import accept_request, create_reply
 from api.database import jobs
 from api.dependencies import Parts, base_of, parts_of, seen_by
@@ -29,6 +30,7 @@ PAGE = 100
 router = APIRouter(tags=["Predictions"])
 
 CREATE_ERRORS = (
+    "queue_full",
     "invalid_json",
     "invalid_form",
     "unknown_model",
@@ -122,6 +124,7 @@ CREATED = {
 
 @router.post(
     "/v1/predictions",
+    dependencies=[Depends(admit_job)],
     **described(*CREATE_ERRORS, *KEY_ERRORS, "missing_model", "ambiguous_version", **CREATED),
 )
 async def create_prediction(request: Request) -> Response:
@@ -130,7 +133,9 @@ async def create_prediction(request: Request) -> Response:
 
 
 @router.post(
-    "/v1/models/{owner}/{name}/predictions", **described(*CREATE_ERRORS, *KEY_ERRORS, **CREATED)
+    "/v1/models/{owner}/{name}/predictions",
+    dependencies=[Depends(admit_job)],
+    **described(*CREATE_ERRORS, *KEY_ERRORS, **CREATED),
 )
 async def create_model_prediction(request: Request, owner: str, name: str) -> Response:
     """The same, with the model in the path."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.authentication import admit_job
 from api.creating import accept_request, create_reply
 from api.dependencies import parts_of, seen_by
 from api.documentation import LEDGER, described
@@ -22,6 +23,7 @@ router = APIRouter(tags=["Predictions"])
 
 @router.put(
     "/v1/predictions/{prediction_id}",
+    dependencies=[Depends(admit_job)],
     **described(
         *CREATE_ERRORS,
         "missing_model",
@@ -42,7 +44,9 @@ async def put_prediction(request: Request, prediction_id: str) -> Response:
 
 @router.post(
     "/v1/predictions/{prediction_id}/retry",
+    dependencies=[Depends(admit_job)],
     **described(
+        "queue_full",
         "unknown_prediction",
         "unknown_model",
         "not_ended",

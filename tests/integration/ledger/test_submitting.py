@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from api.backlog import Backlog
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.inputs_in_use import InputsInUse
@@ -30,7 +31,13 @@ async def test_a_log_that_never_answers_holds_a_reply_up_for_a_moment_only(
     half = HalfLog(log, closed=next(iter(job_topics(MODEL))).rpartition(".")[0])
     store = await open_object_store(f"file://{tmp_path}/objects")
     submitter = Submitter(
-        log=half, store=store, database=database, accepting=accepting, inputs_in_use=InputsInUse()
+        log=half,
+        store=store,
+        database=database,
+        accepting=accepting,
+        inputs_in_use=InputsInUse(),
+        backlog=Backlog(database),
+        burst=0,
     )
     asked = Submission(owner="local", model=ModelSpec(name=MODEL, task=Task.ECHO))
     job = await asyncio.wait_for(submitter.submit(new_id(), asked), 30)

@@ -22,6 +22,7 @@ _TABLES = (
 )
 _PAGE_INDEX = "ix_jobs_owner_model_state_created_at_id"
 _COLUMNS: tuple[sa.Column[Any], ...] = (
+    sa.Column("lane", sa.Text()),
     sa.Column("start_by", sa.Double()),
     sa.Column("cancel_at", sa.Double()),
     sa.Column("retry_of", sa.Text()),
@@ -42,6 +43,7 @@ _INDEXES = {
     ),
     "ix_jobs_stored_input": (["inputs"], 'substr(inputs, 1, 17) = \'{"image":"inputs/\''),
     "ix_jobs_start_by": (["start_by"], "start_by IS NOT NULL AND state = 'starting'"),
+    "ix_jobs_waiting": (["owner", "model", "priority"], "state = 'starting'"),
 }
 
 
