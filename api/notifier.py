@@ -22,9 +22,12 @@ from common.errors import Unavailable
 from common.guarded_client import GuardedClient
 from common.job_log import JobLog, Start
 
-MOST_SENDING = 100  # at once, in all
-MOST_OF_A_HOST = 20  # ... so that a receiver that hangs leaves room for the others
+MOST_SENDING = 200  # at once, in all
+MOST_OF_A_HOST = 10  # ... so one that hangs leaves room; each idle connection costs every request
+MOST_TAKEN = 1000  # being sent, or waiting here for their turn
+MOST_CLAIMED = 50  # by one look; a host with more than that many taken is passed over
 LEASE_SECONDS = 60.0  # after which another process sends what one that died had taken
+_TURN_SECONDS = 40.0  # what has waited here for longer could not be sent within its lease
 PAUSED_SECONDS = 600.0  # until the deliveries of a paused endpoint are looked at again
 POLL_SECONDS = 1.0  # what `updates` does not tell: retries, tests, what is sent again
 _GATHER_SECONDS = 0.02  # between two looks, so that webhooks of one moment share them
@@ -57,7 +60,9 @@ class Notifier:
         self._outcomes = OutcomeWriter(database)
         self._wake = asyncio.Event()
         self._sending: dict[asyncio.Task[None], Due] = {}
-        self._hosts: Counter[str] = Counter()  # how many are being sent to each
+        self._hosts: Counter[str] = Counter()  # how many are taken of each
+        self._turns: dict[str, asyncio.Semaphore] = {}  # of each such host
+        self._all_turns = asyncio.Semaphore(MOST_SENDING)
 
     async def run(self) -> None:
         """Send until cancelled. While the database is gone it waits."""
@@ -99,52 +104,49 @@ class Notifier:
         return bool(due)
 
     async def _claim(self) -> list[Due]:
-        room = MOST_SENDING - len(self._sending)
+        room = min(MOST_TAKEN - len(self._sending), MOST_CLAIMED)
         if room <= 0:
             return []
         now = self._clock()
-        full = [host for host, count in self._hosts.items() if count >= MOST_OF_A_HOST]
+        full = [host for host, count in self._hosts.items() if count > MOST_CLAIMED]
         return await deliveries.claim(
             self._database, now=now, until=now + LEASE_SECONDS, most=room, avoiding=full
         )
 
     async def _begin(self, due: Sequence[Due]) -> None:
         now = self._clock()
-        hosts = self._hosts.copy()
-        fitting: list[Due] = []
-        for delivery in due:
-            if hosts[delivery.host] < MOST_OF_A_HOST:
-                hosts[delivery.host] += 1
-                fitting.append(delivery)
-        letters = await self._letters.of(fitting, now)
+        letters = await self._letters.of(due, now)
         for letter in letters:
             self._start(letter)
-        crowded = {each.id for each in due} - {each.id for each in fitting}
-        paused = {each.id for each in fitting} - {letter.due.id for letter in letters}
-        if crowded or paused:
+        paused = {each.id for each in due} - {letter.due.id for letter in letters}
+        if paused:
             async with self._database.write() as connection:
-                await deliveries.put_off(connection, crowded, now)
                 await deliveries.put_off(connection, paused, now + PAUSED_SECONDS)
 
     def _start(self, letter: Letter) -> None:
         task = asyncio.create_task(self._send(letter))
         self._sending[task] = letter.due
         self._hosts[letter.due.host] += 1
+        self._turns.setdefault(letter.due.host, asyncio.Semaphore(MOST_OF_A_HOST))
         task.add_done_callback(self._sent)
 
     async def _send(self, letter: Letter) -> None:
-        try:
-            outcome = await post(self._client, letter, clock=self._clock, chance=self._chance)
-        except Exception:  # the task's edge: the lease brings it back
-            logger.exception("webhook_not_sent", delivery=letter.due.id)
-        else:
-            self._outcomes.add(outcome)
+        taken_at = time.monotonic()
+        async with self._turns[letter.due.host], self._all_turns:
+            if time.monotonic() - taken_at > _TURN_SECONDS:
+                return
+            try:
+                outcome = await post(self._client, letter, clock=self._clock, chance=self._chance)
+            except Exception:  # the task's edge: the lease brings it back
+                logger.exception("webhook_not_sent", delivery=letter.due.id)
+            else:
+                self._outcomes.add(outcome)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         host = self._sending.pop(task).host
         self._hosts[host] -= 1
         if not self._hosts[host]:
-            del self._hosts[host]
+            del self._hosts[host], self._turns[host]
         self._wake.set()
 
     async def _leave(self) -> None:
