@@ -9,6 +9,7 @@ from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
 from cli.up import up
+from cli.watch import watch
 from cli.webhook_listen import webhook_listen
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app.command(name="list")(predictions.list_predictions)
 app.command()(predictions.cancel)
 app.command()(predictions.retry)
 app.command()(predictions.delete)
+app.command()(watch)
 app.command()(doctor)
 app.command()(repair)
 app.add_typer(keys.app, name="keys")

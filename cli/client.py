@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from types import TracebackType
 from typing import NamedTuple, TypeVar
@@ -21,6 +22,7 @@ PATIENCE_S = 60.0  # how long a server may be gone before a command gives up
 FIRST_PATIENCE_S = 5.0  # when a command begins
 FIRST_POLL_S, LONGEST_POLL_S = 0.05, 2.0
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
+_STREAM_TIMEOUT = httpx2.Timeout(45.0, connect=5.0)  # three keep-alives missed
 _AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -163,6 +165,16 @@ class Client:
     async def ask(self, kind: type[T], method: str, path: str, **options: object) -> T:
         """What the server answers to a call with httpx's `options`, read as `kind`."""
         return self._decoded(await self._call(method, path, **options), kind)
+
+    def open_stream(self, path: str, last: str) -> AbstractAsyncContextManager[httpx2.Response]:
+        """The reply to a request for events, after the one with the id `last`, if there was one."""
+        headers = {"Last-Event-ID": last} if last else {}
+        return self._http.stream("GET", path, headers=headers, timeout=_STREAM_TIMEOUT)
+
+    @staticmethod
+    def refusal(reply: httpx2.Response) -> Exception:
+        """The error that a reply means which is no success, once its body was read."""
+        return _refusal(reply)
 
     async def cancel(self, id: str) -> None:
         """Ask once to stop the job."""
