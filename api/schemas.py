@@ -29,6 +29,7 @@ class PredictionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     webhook: str | None = None
     webhook_events_filter: list[str] | None = None
     reuse: bool | None = None  # an earlier result will do; null: as the server is set
+    stream: bool | None = None  # Replicate's clients say it; `urls.stream` is always there
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,16 +19,36 @@ from common.parameters import needs_image, parameters_schema
 
 router = APIRouter(tags=["Models"])
 
+_LONGEST_QUERY = 1000  # bytes
 _COG_VERSION = "0.9.0"  # Replicate's clients read a schema's newer form from 0.3.9 on
 
 
 @router.get("/v1/models", **described(reply="ModelPage", example=examples.MODELS))
 async def list_models(request: Request) -> Response:
-    """All models of the catalogue."""
+    """All models of the catalogue. `QUERY` in place of `GET`, with words as the body, searches."""
     parts = parts_of(request)
     models = [_present(model, parts, base_of(request)) for model in parts.catalogue]
     body = ModelPage(object="list", data=models, next=None, previous=None, results=models)
     return _json(body)
+
+
+@router.api_route("/v1/models", methods=["QUERY"], include_in_schema=False)
+async def search_models(request: Request) -> Response:
+    """Those whose name or task holds the words of the body: Replicate's clients search so."""
+    parts = parts_of(request)
+    text = bytearray()
+    async for chunk in request.stream():
+        text += chunk
+        if len(text) > _LONGEST_QUERY:
+            raise Problem("body_too_large", f"A query has at most {_LONGEST_QUERY} bytes.")
+    words = text.decode(errors="replace").lower().split()
+    models = [_present(model, parts, base_of(request)) for model in parts.catalogue]
+    found = [
+        model
+        for model in models
+        if all(word in f"{model.id} {model.description}".lower() for word in words)
+    ]
+    return _json(ModelPage(object="list", data=found, next=None, previous=None, results=found))
 
 
 @router.get(
