@@ -1,4 +1,4 @@
-"""`darkroom up`: the whole of Darkroom on this machine, as four kinds of processes, one command."""
+"""`darkroom up`: the whole of Darkroom on this machine, one command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.processes import end_with_parent, stop_at_signal
 from common.settings import PROJECT, Settings, read_settings
 
 # Consumers are not here: the scaler starts them when work arrives.
-PROCESSES = (("api", "serve"), ("api", "record"), ("scaler",))
+PROCESSES = (("api", "serve"), ("api", "record"), ("api", "notify"), ("scaler",))
 AFTER_GRACE = 30.0  # seconds beyond the consumers' own grace before what is left is killed
 
 Child = asyncio.subprocess.Process
@@ -29,7 +29,7 @@ console = Console(stderr=True)
 
 
 def up() -> None:
-    """Start the API, the recorder and the scaler here, and stop them with Ctrl-C."""
+    """Start all of Darkroom here, and stop it with Ctrl-C."""
     try:
         settings = read_settings()
     except SettingsInvalid as error:

@@ -21,7 +21,7 @@ import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
 EMBEDDED = (("cli", "up"),)
-SERVERS = (("api", "serve"), ("api", "record"), ("scaler",))
+SERVERS = (("api", "serve"), ("api", "record"), ("api", "notify"), ("scaler",))
 Json = dict[str, Any]
 T = TypeVar("T")
 

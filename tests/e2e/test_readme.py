@@ -26,7 +26,7 @@ def test_every_command_is_one_that_a_test_runs() -> None:
         r"make (run|test)",
         r"curl -F image=@images/\S+ .*",
         r"\.venv/bin/darkroom batch images .*",
-        r"\.venv/bin/python -m (api serve|api record|scaler|consumers MODEL)",
+        r"\.venv/bin/python -m (api serve|api record|api notify|scaler|consumers MODEL)",
     )
     for command in commands():
         assert any(re.fullmatch(pattern, command) for pattern in known), command

@@ -1,0 +1,1 @@
+"""What each process of the API is made of: one composition root a file."""

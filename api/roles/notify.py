@@ -1,0 +1,27 @@
+"""Webhooks: `python -m api notify`. A process of its own, so that the recorder never waits."""
+
+from __future__ import annotations
+
+from api.database.database import Database
+from api.notifier import MOST_SENDING, Notifier
+from api.roles.loops import until_stopped
+from api.webhook_asking import webhook_guard
+from common.catalogue import Catalogue
+from common.guarded_client import GuardedClient
+from common.job_log import open_job_log
+from common.outage import until_available
+from common.settings import Settings
+
+
+async def notify(_catalogue: Catalogue, settings: Settings) -> bool:
+    """Until SIGTERM or SIGINT. False: it ended by itself."""
+    database = await until_available(Database.open, settings.ledger_url)
+    log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
+    client = GuardedClient(webhook_guard(settings), connections=MOST_SENDING)
+    notifier = Notifier(database=database, log=log, client=client, base=settings.base_url)
+    try:
+        return await until_stopped(notifier.run())
+    finally:
+        await client.close()
+        await log.close()
+        await database.close()

@@ -1,0 +1,44 @@
+"""Events into the ledger, what the log lost back into it, and clocks: `python -m api record`."""
+
+from __future__ import annotations
+
+from api.database.database import Database
+from api.deadlines import Deadlines
+from api.recorder import Recorder
+from api.retention import Retention
+from api.roles.loops import until_stopped
+from api.sweeper import Sweeper
+from common.catalogue import Catalogue
+from common.job_log import open_job_log
+from common.object_store import open_object_store
+from common.outage import until_available
+from common.settings import Settings
+
+
+async def record(catalogue: Catalogue, settings: Settings) -> bool:
+    """Until SIGTERM or SIGINT. False: one of its loops ended by itself."""
+    database = await until_available(Database.open, settings.ledger_url)
+    log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
+    recorder = Recorder(log=log, database=database)
+    deadlines = Deadlines(log=log, database=database)
+    sweeper = Sweeper(
+        log=log,
+        database=database,
+        models=[model.name for model in catalogue],
+        every_seconds=settings.sweep_seconds,
+        after_seconds=settings.sweep_after_seconds,
+    )
+    loops = [recorder.run(), sweeper.run(), deadlines.run(), _retain(database, settings)]
+    try:
+        return await until_stopped(*loops)
+    finally:
+        await deadlines.close()
+        await log.close()
+        await database.close()
+
+
+async def _retain(database: Database, settings: Settings) -> None:
+    """Recording does not wait for the object store; this does."""
+    store = await until_available(open_object_store, settings.store_url)
+    kept = settings.result_seconds
+    await Retention(store=store, database=database, result_seconds=kept).run()
