@@ -124,12 +124,12 @@ class Accepting:
         try:
             async with self._database.write() as connection:
                 refused, earlier = await _insert_apart(connection, batch)
-                for waiting, error in refused:
-                    if not await _is_ours(connection, waiting):
-                        _tell([waiting], error)
+                others = [each for each in refused if not await _is_ours(connection, each[0])]
         except LedgerUnavailable:
             self._doubtful += [waiting for waiting in batch if waiting.claim is None]
             raise
+        for waiting, error in others:  # only now can the row that has their id be read
+            _tell([waiting], error)
         return earlier
 
     async def _undo_doubtful(self) -> None:
