@@ -42,12 +42,12 @@ async def next_at(connection: AsyncConnection) -> float | None:
     return min(moments, default=None)
 
 
-async def end_due(connection: AsyncConnection, now: float) -> list[JobUpdate]:
-    """End what is due at `now`, at most MOST_JOBS for each of the two reasons."""
-    unstarted = await _locked(connection, UNSTARTED, jobs.c.start_by, now - LEEWAY_SECONDS)
+async def end_due(connection: AsyncConnection, until: float, *, now: float) -> list[JobUpdate]:
+    """End `now` what was due at `until`, at most MOST_JOBS for each of the two reasons."""
+    unstarted = await _locked(connection, UNSTARTED, jobs.c.start_by, until - LEEWAY_SECONDS)
     passed = _canceled(DEADLINE_PASSED, _PASSED, now)
     ended = await ending.end_each(connection, dict.fromkeys(unstarted, passed))
-    timed = await _locked(connection, TIMED, jobs.c.cancel_at, now)
+    timed = await _locked(connection, TIMED, jobs.c.cancel_at, until)
     late = _canceled("cancel_after", _OUT_OF_TIME, now)
     ended |= await ending.end_each(connection, dict.fromkeys(timed, late))
     return list(ended.values())
@@ -57,10 +57,10 @@ async def _locked(
     connection: AsyncConnection,
     condition: ColumnElement[bool],
     at: ColumnElement[float],
-    now: float,
+    until: float,
 ) -> list[str]:
     """Those that are due, locked in the order of ids, as all do who lock several jobs."""
-    found = select(jobs.c.id).where(condition, at <= now).order_by(at).limit(MOST_JOBS)
+    found = select(jobs.c.id).where(condition, at <= until).order_by(at).limit(MOST_JOBS)
     ids = list(await connection.scalars(found))
     if not ids:
         return []

@@ -32,7 +32,7 @@ async def next_at(database: Database) -> float | None:
 
 async def end_due(database: Database, now: float) -> set[str]:
     async with database.write() as connection:
-        return {update.job for update in await due.end_due(connection, now)}
+        return {update.job for update in await due.end_due(connection, now, now=now)}
 
 
 async def say(database: Database, *events: Any) -> None:

@@ -11,10 +11,12 @@ import pytest
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.deadlines import Deadlines
+from api.recorder import Recorder
 from common import wire
+from common.events import JobFailed, JobStarted
 from common.job import JobSpec, JobState
 from common.job_log import JobLog
-from common.topic import CONTROL, UPDATES
+from common.topic import CONTROL, EVENTS, UPDATES
 from tests.ledger import new_job, the_job, until
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +70,35 @@ async def test_a_job_ends_within_a_second_after_its_time_and_everyone_is_told_on
     for topic in (CONTROL, UPDATES):
         await until(lambda topic=topic: _has(log, topic, 2))  # type: ignore[misc]
         assert sorted(await told(log, topic)) == sorted(job.id for job in made[:2])
+
+
+@pytest.mark.usefixtures("ticking")
+async def test_what_started_or_ended_in_time_counts_though_nobody_recorded_it_until_later(
+    log: JobLog, database: Database, accepting: Accepting
+) -> None:
+    soon = time.time() + 0.5
+    begun, unstarted = (
+        new_job(spec=JobSpec(model="darkroom/echo", start_by=soon)) for _ in range(2)
+    )
+    done = new_job(cancel_at=soon)
+    for job in (begun, unstarted, done):
+        await accepting.accept(job)
+    start = JobStarted(job=begun.id, token="t", at=time.time(), worker="w")
+    end = JobFailed(job=done.id, token="t", at=time.time(), error="It broke.", code="broken")
+    for event in (start, end):
+        await log.append(EVENTS, event.job, wire.encode(event), wire.HEADERS)
+    await asyncio.sleep(soon + 1.0 - time.time())
+    recording = asyncio.create_task(Recorder(log=log, database=database).run())
+
+    async def ended() -> bool:
+        return (await the_job(database, unstarted.id)).state.terminal
+
+    await until(ended)
+    assert (await the_job(database, unstarted.id)).error_code == "deadline_passed"
+    assert (await the_job(database, begun.id)).state is JobState.PROCESSING
+    assert (await the_job(database, done.id)).error_code == "broken"
+    recording.cancel()
+    await asyncio.wait([recording])
 
 
 async def _has(log: JobLog, topic: str, count: int) -> bool:
