@@ -95,8 +95,10 @@ class Sweeper:
 
     async def _forget_keys(self) -> None:
         """They are as good as gone already: this only keeps their table small."""
-        async with self._database.write() as connection:
-            await claims.forget(connection, time.time())
+        left = True
+        while left:  # in short transactions
+            async with self._database.write() as connection:
+                left = await claims.forget(connection, time.time()) == claims.FORGOTTEN_AT_ONCE
 
     async def _job_bounds(self, models: Iterable[str]) -> dict[TopicPartition, Bounds]:
         bounds: dict[TopicPartition, Bounds] = {}

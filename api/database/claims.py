@@ -14,7 +14,7 @@ from api.database.tables import idempotency_keys as keys
 from api.database.tables import jobs
 
 KEPT_SECONDS = 24 * 3600.0
-_SWEPT_AT_ONCE = 1000
+FORGOTTEN_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ async def take(connection: AsyncConnection, wanted: Sequence[Claiming]) -> dict[
 
 
 async def forget(connection: AsyncConnection, at: float) -> int:
-    """Delete some keys that had expired at `at`, and return how many."""
+    """Delete at most FORGOTTEN_AT_ONCE keys that had expired at `at`; how many."""
     expired = (
         select(keys.c.owner, keys.c.key)
         .where(keys.c.created_at <= at - KEPT_SECONDS)
-        .limit(_SWEPT_AT_ONCE)
+        .limit(FORGOTTEN_AT_ONCE)
         .with_for_update(skip_locked=True)  # one that is taken anew just now stays
     )
     rows = [tuple(row) for row in await connection.execute(expired)]

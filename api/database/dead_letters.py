@@ -175,7 +175,7 @@ async def copies(connection: AsyncConnection, ids: Collection[str]) -> list[Lett
             spec=spec_of(row),
             cause=row.error_code or "",
             attempts=row.attempt,
-            topic=row.log_topic or job_topic(row.model, Priority(row.priority)),
+            topic=row.log_topic or job_topic(row.model, Priority(row.lane or row.priority)),
             position=None
             if row.log_topic is None
             else Position(row.log_topic, row.log_partition, row.log_offset),

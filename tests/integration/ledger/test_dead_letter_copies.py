@@ -10,6 +10,7 @@ from api.database.database import Database
 from api.database.positions import Appended
 from common import wire
 from common.events import JobFailed
+from common.job import Priority
 from common.job_log import JobLog, Position
 from common.topic import EVENTS, consumer_group, dead_letter_topic, job_topics
 from tests.integration.ledger.test_recorder import all_of, caught_up
@@ -29,7 +30,7 @@ async def fail(log: JobLog, job: str, code: str) -> None:
 async def test_a_letters_copy_says_why_and_where_the_job_came_from(
     database: Database, log: JobLog, accepting: Accepting
 ) -> None:
-    placed, unplaced, bad = new_job(), new_job(), new_job()
+    placed, unplaced, bad = new_job(), new_job(lane=Priority.LOW), new_job()
     for job in (placed, unplaced, bad):
         await accepting.accept(job)
     position = Position("jobs.darkroom--echo.normal", 3, 41)
@@ -54,7 +55,7 @@ async def test_a_letters_copy_says_why_and_where_the_job_came_from(
         **wire.HEADERS,
         "cause": "input_missing",
         "attempts": "0",
-        "original_topic": "jobs.darkroom--echo.normal",
+        "original_topic": "jobs.darkroom--echo.low",
     }
 
 
