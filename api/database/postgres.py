@@ -46,6 +46,7 @@ class PostgresDatabase(Database):
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
             pool_timeout=POOL_SECONDS,
+            hide_parameters=True,  # errors are logged, and rows hold links and secrets
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         database = cls(engine)
@@ -90,7 +91,10 @@ class PostgresDatabase(Database):
 async def _upgrade(url: URL, security: Security) -> None:
     """On a connection of its own: a migration of many rows, or the wait for one, may be long."""
     engine = create_async_engine(
-        url, connect_args={"timeout": CONNECT_SECONDS, **security}, poolclass=NullPool
+        url,
+        connect_args={"timeout": CONNECT_SECONDS, **security},
+        poolclass=NullPool,
+        hide_parameters=True,
     )
     with translated():
         async with engine.begin() as connection:

@@ -46,6 +46,7 @@ class SqliteDatabase(Database):
             connect_args={"timeout": BUSY_SECONDS, "factory": _Connection},
             pool_size=4,
             max_overflow=4,
+            hide_parameters=True,  # errors are logged, and rows hold links and secrets
         )
         event.listen(engine.sync_engine, "connect", _configure)
         event.listen(engine.sync_engine, "begin", _begin)

@@ -7,6 +7,7 @@ import random
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.database import files
 from api.database.database import Database
@@ -105,3 +106,12 @@ async def test_a_connection_lost_inside_a_transaction_says_that_the_ledger_is_aw
     async with database.read() as connection:
         assert await files.get(connection, "local", "1") is None
     await database.close()
+
+
+async def test_an_error_does_not_tell_the_values_of_its_statement(database: Database) -> None:
+    statement = text("INSERT INTO no_such_table VALUES (:token)")
+    with pytest.raises(SQLAlchemyError) as error:
+        async with database.write() as connection:
+            await connection.execute(statement, {"token": "canary"})
+    assert "no_such_table" in str(error.value)
+    assert "canary" not in str(error.value)
