@@ -17,12 +17,14 @@ def webhook_guard(settings: Settings) -> UrlGuard:
 
 
 def webhook_url(url: str, guard: UrlGuard) -> str:
-    """The URL itself. Raises Problem if nothing may ever be sent there."""
+    """The URL in the one spelling it has here: a receiver is known by its host.
+
+    Raises Problem if nothing may ever be sent there.
+    """
     try:
-        guard.check(url)
+        return guard.check(url).url
     except UrlRefused as error:
-        raise Problem("invalid_webhook", f"webhook: {error}.") from error
-    return url
+        raise Problem("invalid_webhook", f"webhook: {error}") from error
 
 
 def webhook_events(names: Iterable[str]) -> tuple[str, ...]:

@@ -87,6 +87,11 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """What is connected to, spelled in one way; without a fragment."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
 
 class UrlGuard:
     """Judges URLs. What `allowlist` names is trusted: its addresses and ports are not judged."""

@@ -85,3 +85,20 @@ async def test_a_hostile_url_in_a_form_is_refused_too(api: Api, jpeg: bytes) -> 
     )
     assert (reply.status_code, reply.json()["code"]) == (422, "invalid_webhook")
     assert await api.nothing_kept()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.org?key=1",
+        "https://hooks.example.org:443/?key=1",
+        "https://hooks.example.org:00443?key=1",
+        "HTTPS://Hooks.EXAMPLE.org/?key=1#part",
+    ],
+)
+async def test_a_receiver_has_one_spelling_so_that_it_has_one_share_of_the_sending(
+    api: Api, url: str
+) -> None:
+    reply = await create(api, webhook=url)
+    job = await the_job(api.database, reply.json()["id"])
+    assert job.webhook == "https://hooks.example.org/?key=1"
