@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
@@ -12,6 +14,7 @@ from api.dependencies import KEY, owner_of, parts_of
 from api.keyring import Keyring
 from api.keys import ApiKey, Scope, id_of
 from api.problems import Problem
+from common.errors import LedgerUnavailable
 
 ERRORS = (
     "missing_key",
@@ -46,6 +49,16 @@ class Needs(SecurityBase):
         keyring.used(key)
         request.scope[KEY] = key
         await parts.admission.let_in(key.owner)
+
+
+async def while_it_works(request: Request, frames: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """The frames of a stream, until the key that asked for it is revoked or expires."""
+    keyring = parts_of(request).keyring
+    async with aclosing(frames):
+        async for frame in frames:
+            if keyring is not None and not await _works(keyring, request.scope[KEY]):
+                return
+            yield frame
 
 
 async def admit_job(request: Request) -> None:
@@ -94,6 +107,15 @@ async def _recognised(keyring: Keyring, secret: str) -> ApiKey:
             f"The key {key.id} has expired: `darkroom keys rotate {key.id}` makes its successor.",
         )
     return key
+
+
+async def _works(keyring: Keyring, key: ApiKey) -> bool:
+    """While the ledger is gone, a key is what it was."""
+    try:
+        now = await keyring.find(key.id)
+    except LedgerUnavailable:
+        now = key
+    return now is not None and now.revoked_at is None and not now.expired(time.time())
 
 
 def _refused(code: str, detail: str) -> Problem:

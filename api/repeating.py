@@ -49,6 +49,11 @@ def key_of(request: Request) -> str | None:
     return key
 
 
+def own_key(*words: str) -> str:
+    """An idempotency key that no client can send."""
+    return "\t".join(words)
+
+
 def checked_id(word: str) -> str:
     """An id that a client chose. Raises Problem `invalid_prediction_id`."""
     if not _UUID.fullmatch(word):

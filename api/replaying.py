@@ -10,6 +10,7 @@ from api.database.dead_letters import LetterFilter
 from api.database.jobs import Cursor
 from api.dependencies import Parts
 from api.problems import Problem
+from api.repeating import own_key
 from api.retrying import retry
 from common.errors import BadInput, UnknownModel
 from common.job import Job
@@ -43,7 +44,7 @@ async def replay(parts: Parts, letter: Job) -> Job:
     dies in between leaves a letter that waits, and whose replay finds the job that was made.
     Raises as `retry` does.
     """
-    accepted = await retry(parts, letter, key=f"dead-letter {letter.id}")
+    accepted = await retry(parts, letter, key=own_key("dead-letter", letter.id))
     async with parts.database.write() as connection:
         await dead_letters.mark_replayed(connection, letter.id)
     return accepted.job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 import msgspec
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -46,7 +46,7 @@ class EventStream(EventSourceResponse):
             return
 
 
-async def of_job(parts: Parts, job: Job, base: str, before: Stand | None) -> AsyncIterator[bytes]:
+async def of_job(parts: Parts, job: Job, base: str, before: Stand | None) -> AsyncGenerator[bytes]:
     """From `job` as it is now, unless it was told before, until it has ended."""
     course = _Course(parts, base, before)
     with parts.watching.job(job.id) as watch:
@@ -105,7 +105,7 @@ class _Course:
 
 async def of_owner(
     parts: Parts, owner: str | None, base: str, last: str | None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """What happens to all of one's jobs from now on, or from the event `last` on.
 
     Without an owner it is everyone's. A slow client gets from the ledger what it missed.
@@ -161,7 +161,7 @@ async def _since(parts: Parts, owner: str | None, id: str) -> AsyncIterator[Chan
                 yield Change(found[job_id], ids[job_id], happened(None, found[job_id]))
 
 
-async def for_replicate(parts: Parts, job: Job, base: str, told: int) -> AsyncIterator[bytes]:
+async def for_replicate(parts: Parts, job: Job, base: str, told: int) -> AsyncGenerator[bytes]:
     """Logs, output, an error and `done`, once the job has ended; without the first `told`."""
     yield format_sse_event(retry=_RETRY_MILLISECONDS)
     with parts.watching.job(job.id, ends_only=True) as watch:

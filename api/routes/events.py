@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.authentication import while_it_works
 from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described
 from api.job_events import Stand
@@ -56,7 +57,7 @@ async def stream_prediction(
     if job.state.terminal and before is not None and before.sequence >= job.sequence:
         return Response(status_code=204)
     await parts.queues.look([job])
-    return EventStream(of_job(parts, job, base_of(request), before))
+    return EventStream(while_it_works(request, of_job(parts, job, base_of(request), before)))
 
 
 @router.get(
@@ -79,7 +80,8 @@ async def stream_events(request: Request, last_event_id: LastEventId = None) -> 
     if last_event_id is not None:
         _event_id(r"\d{1,15}-\d{1,18}", last_event_id)
     parts = parts_of(request)
-    return EventStream(of_owner(parts, seen_by(request), base_of(request), last_event_id))
+    frames = of_owner(parts, seen_by(request), base_of(request), last_event_id)
+    return EventStream(while_it_works(request, frames))
 
 
 @router.get(
@@ -102,7 +104,7 @@ async def stream_output(
         told = int(_event_id(r"\d{1,9}-(\d{1,9})", last_event_id)[1])
     parts = parts_of(request)
     job = await parts.job(seen_by(request), prediction_id)
-    return EventStream(for_replicate(parts, job, base_of(request), told))
+    return EventStream(while_it_works(request, for_replicate(parts, job, base_of(request), told)))
 
 
 def _event_id(form: str, word: str) -> re.Match[str]:

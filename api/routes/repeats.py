@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from api.authentication import admit_job
 from api.creating import accept_request, create_reply
-from api.dependencies import parts_of, seen_by
+from api.dependencies import owner_of, parts_of, seen_by
 from api.documentation import LEDGER, described
-from api.repeating import KEY_HEADER, PUT, checked_id, key_of
+from api.repeating import KEY_HEADER, PUT, checked_id, key_of, own_key
 from api.retrying import retry
 from api.routes import examples
 from api.routes.predictions import CREATE_ERRORS, CREATED, HEADERS, KEY_ERRORS
@@ -67,6 +67,8 @@ async def retry_prediction(request: Request, prediction_id: str) -> Response:
     parts, job_id = parts_of(request), new_id()
     key = key_of(request)
     old = await parts.job(seen_by(request), prediction_id)
+    if key is not None and old.owner != owner_of(request):
+        key = own_key(owner_of(request), key)  # an admin's keys are none of the owner's
     return await create_reply(
         request, parts, job_id, partial(retry, parts, old, job_id=job_id, key=key)
     )

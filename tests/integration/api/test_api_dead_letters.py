@@ -223,3 +223,17 @@ def other_jpeg() -> bytes:
 async def test_a_filter_or_cursor_that_is_none_is_a_problem(api: Api, query: str) -> None:
     reply = await api.client.get(f"/v1/dead-letters?{query}")
     assert (reply.status_code, reply.json()["code"]) == (422, "invalid_request")
+
+
+async def test_no_idempotency_key_of_a_client_stands_in_the_way_of_a_replay(
+    api: Api, jpeg: bytes
+) -> None:
+    letter = (await failed(api, jpeg, "engine_crashed"))["id"]
+    for key in (f"dead-letter {letter}", f"dead-letter\t{letter}"):
+        await api.client.post(
+            "/v1/predictions",
+            json={"model": "darkroom/echo", "input": {"prompt": "mine"}},
+            headers={"Idempotency-Key": key},
+        )
+    reply = await api.client.post("/v1/dead-letters/replay", json={"all": True})
+    assert (reply.status_code, reply.json()["done"]) == (200, 1)

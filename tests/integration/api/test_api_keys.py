@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
 from api.database import keys
+from api.database.tables import api_keys
 from api.keys import KEY_SECONDS, Scope, make_key
 from common.settings import Settings
 from tests.integration.api.running import DEADLINE, Api, running_api
@@ -194,3 +196,37 @@ async def test_a_body_is_not_read_before_the_key_is_known(api: Api) -> None:
     )
     assert refusal(reply) == (401, "missing_key")
     assert read == 0
+
+
+@pytest.mark.parametrize("field", ["revoked_at", "expires_at"])
+@pytest.mark.parametrize("path", ["/v1/events", "/events", "/stream"])
+async def test_a_stream_ends_with_its_key(
+    api: Api, jpeg: bytes, monkeypatch: pytest.MonkeyPatch, path: str, field: str
+) -> None:
+    monkeypatch.setattr("api.streams.KEEP_ALIVE_SECONDS", 0.05)
+    headers = await bearer(api)
+    job = await submitted(api, jpeg, headers)
+    ended = update(api_keys).where(api_keys.c.id == headers["Authorization"].split("_")[1])
+    if not path.startswith("/v1"):
+        path = f"/v1/predictions/{job['id']}{path}"
+
+    streaming = asyncio.create_task(api.client.get(path, headers=headers))
+    await asyncio.sleep(0.2)
+    assert not streaming.done()
+    async with api.database.write() as connection:
+        await connection.execute(ended.values({field: time.time()}))
+    reply = await asyncio.wait_for(streaming, KEY_SECONDS + 2)
+    assert reply.status_code == 200
+    assert (await api.client.get(path, headers=headers)).status_code == 401
+
+
+async def test_an_admins_idempotency_keys_are_none_of_the_owners(api: Api, jpeg: bytes) -> None:
+    owner, admin = await bearer(api), await bearer(api, Scope.ADMIN)
+    job = await submitted(api, jpeg, {**owner, "Idempotency-Key": "k"})
+    await api.client.post(f"/v1/predictions/{job['id']}/cancel", headers=owner)
+    path = f"/v1/predictions/{job['id']}/retry"
+    replies = [
+        await api.client.post(path, headers={**admin, "Idempotency-Key": "k"}) for _ in range(2)
+    ]
+    assert [reply.status_code for reply in replies] == [202, 202]
+    assert replies[0].json()["id"] == replies[1].json()["id"] != job["id"]
