@@ -24,8 +24,9 @@ async def retry(
     """A new job of `old`'s owner, with today's version of the model and without its deadlines.
 
     `job_id` is the new job's, where the caller waits for it. With a `key` of the owner's, the same
-    retry makes one job however often it is sent. Raises Problem (`not_ended`, `removed`, or what
-    the key is refused for), UnknownModel, StoreUnavailable, LedgerUnavailable.
+    retry makes one job however often it is sent. Raises Problem (`not_ended`, `removed`,
+    `queue_full`, or what the key is refused for), UnknownModel, StoreUnavailable,
+    LedgerUnavailable.
     """
     if not old.state.terminal:
         raise Problem(
@@ -33,6 +34,7 @@ async def retry(
         )
     if old.removed_at is not None:
         raise _removed()
+    parts.admission.check_model(old.spec.model)
     with parts.uploads.hold() as hold:
         picture = await _picture(parts, old, hold)
         job = _anew(parts, old, picture, job_id or new_id())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.authentication import admit_job
 from api.database import dead_letters
 from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described
@@ -27,7 +28,9 @@ router = APIRouter(tags=["Dead letters"])
 
 @router.post(
     f"{PATH}/replay",
+    dependencies=[Depends(admit_job)],
     **described(
+        "queue_full",
         *SELECTION_ERRORS,
         "store_unavailable",
         *LEDGER,
@@ -50,7 +53,9 @@ async def replay_dead_letters(request: Request) -> Response:
 
 @router.post(
     f"{PATH}/{{prediction_id}}/replay",
+    dependencies=[Depends(admit_job)],
     **described(
+        "queue_full",
         "unknown_dead_letter",
         "unknown_model",
         "removed",

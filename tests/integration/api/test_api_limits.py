@@ -12,9 +12,10 @@ import httpx2
 import pytest
 
 from api.admission import Admission
-from api.database import keys
+from api.database import ending, keys
+from api.database.ending import End
 from api.keys import Scope, make_key
-from common.job import Priority
+from common.job import JobState, Priority
 from common.settings import Settings
 from common.topic import job_topic
 from tests.integration.api.running import Api, running_api
@@ -132,6 +133,24 @@ async def test_a_model_whose_queue_is_too_long_is_refused_and_nothing_is_stored(
         "/v1/predictions", json={"model": "darkroom/echo", "input": {}}, headers=headers
     )
     assert other.json().get("code") != "queue_full"
+
+
+async def test_a_retry_and_a_replay_are_jobs_like_any_other(api: Api, jpeg: bytes) -> None:
+    headers = await bearer(api)
+    crashed = (await post(api, headers, jpeg)).json()["id"]
+    crash = End(state=JobState.FAILED, at=time.time(), error_code="engine_crashed", error="It did.")
+    async with api.database.statement() as connection:
+        assert await ending.end(connection, crashed, crash) is not None
+    await post(api, headers, jpeg)
+    paths = [f"/v1/predictions/{crashed}/retry", "/v1/dead-letters/replay"]
+    paths.append(f"/v1/dead-letters/{crashed}/replay")
+    for limit in ({"max_waiting_per_key": 1}, {"max_wait_seconds": 30.0}):
+        settings = api.parts.settings.model_copy(update=limit)
+        full = Admission(settings, api.parts.backlog, drain=lambda _model, jobs: 90.0 * jobs)
+        object.__setattr__(api.parts, "admission", full)
+        for path in paths:
+            reply = await api.client.post(path, json={"ids": [crashed]}, headers=headers)
+            assert (reply.status_code, reply.json()["code"]) == (429, "queue_full"), path
 
 
 @pytest.mark.parametrize("limits", [{"key_burst_jobs": 2}], ids=[""])
