@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.options import DEFAULT_URL, KeyOption, UrlOption
 from cli.running import run
+from cli.table import print_table
 
 PATH = "/v1/dead-letters"
 
@@ -195,10 +195,10 @@ def _print(
     if as_json:
         print(json.dumps(msgspec.to_builtins(found)), flush=True)
         return
-    table = Table(*columns, show_edge=False, pad_edge=False, box=None)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table if rows else "No dead letter waits.", markup=False)
+    if rows:
+        print_table(columns, rows)
+    else:
+        print("No dead letter waits.")
 
 
 def _run(command: Coroutine[Any, Any, ExitCode]) -> None:

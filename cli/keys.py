@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from api.keys import KEY_SECONDS, ApiKey, Scope, is_owner, make_key
 from cli.errors import ServerUnavailable, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import moment, seconds
 from cli.running import run
+from cli.table import print_table
 from common.errors import LedgerUnavailable, SettingsInvalid
 from common.settings import read_settings
 
@@ -81,7 +81,7 @@ def list_keys(as_json: JsonOption = False) -> None:
         if as_json:
             print(json.dumps([_described(key) for key in every], indent=2))
         else:
-            Console().print(_table(every))
+            _print(every)
         return ExitCode.OK
 
     _run(show)
@@ -195,14 +195,16 @@ def _described(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _table(every: list[ApiKey]) -> Table:
-    table = Table("id", "owner", "name", "scopes", "state", "expires", "last used", box=None)
-    for key in every:
-        table.add_row(
+def _print(every: list[ApiKey]) -> None:
+    columns = "id", "owner", "name", "scopes", "state", "expires", "last used"
+    rows = [
+        (
             *(key.id, key.owner, key.name, " ".join(sorted(key.scopes)), _state(key)),
             *(_time(key.expires_at) or "never", _time(key.last_used_at) or "never"),
         )
-    return table
+        for key in every
+    ]
+    print_table(columns, rows)
 
 
 def _state(key: ApiKey) -> str:

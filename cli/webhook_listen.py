@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from standardwebhooks import Webhook
 
 DEFAULT_PORT = 9000
+_FIX = "a registered webhook signs with a secret of its own: give that as --secret"
 _MOST_BYTES = 1_000_000  # of a body: ours have 20,000
 
 
@@ -90,7 +91,7 @@ def _receiver(webhook: Webhook) -> Any:
             told = webhook.verify(body, headers)
         except (WebhookVerificationError, ValueError) as error:
             status = 401
-            line = {"verified": False, "reason": str(error)}
+            line = {"verified": False, "reason": f"{error}: {_FIX}"}
         else:
             status = 204
             event = headers.get("darkroom-event", "")

@@ -6,14 +6,14 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
+from cli.moments import seconds
 from cli.options import DEFAULT_URL, KeyOption, UrlOption
 from cli.running import run
+from cli.table import print_table
 
 PATH = "/v1/webhooks"
 
@@ -56,14 +56,20 @@ def send_test(id: Id, url: UrlOption = DEFAULT_URL, key: KeyOption = None) -> No
 def rotate(
     id: Id,
     overlap: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long the old secret signs too.")
-    ] = 86_400.0,
+        str, typer.Option(metavar="1d", help="How long the old secret signs too.")
+    ] = "1d",
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
 ) -> None:
     """A new secret, shown this once. `default` is the one of webhooks that predictions name."""
     path = f"{PATH}/default/secret" if id == "default" else f"{PATH}/{id}"
-    _one("POST", f"{path}/rotate", url, key, json={"overlap_seconds": overlap})
+
+    async def show() -> ExitCode:
+        lasting = {"overlap_seconds": seconds(overlap, option="--overlap")}
+        _print(await _asked("POST", f"{path}/rotate", url, key, json=lasting))
+        return ExitCode.OK
+
+    raise typer.Exit(run(show(), interrupted="Interrupted."))
 
 
 @app.command()
@@ -109,7 +115,7 @@ def _one(method: str, path: str, url: str, key: str | None, **options: object) -
     async def show() -> ExitCode:
         shown = await _asked(method, path, url, key, **options)
         if shown is not None:
-            print(json.dumps(shown, indent=2))
+            _print(shown)
         return ExitCode.OK
 
     raise typer.Exit(run(show(), interrupted="Interrupted."))
@@ -126,20 +132,21 @@ def _pages(
     async def show() -> ExitCode:
         results = (await _asked("GET", path, url, key, **options))["results"]
         if as_json:
-            print(json.dumps(results, indent=2))
+            _print(results)
         else:
-            Console().print(_table(results, columns))
+            print_table(columns, [_cells(result, columns) for result in results])
         return ExitCode.OK
 
     raise typer.Exit(run(show(), interrupted="Interrupted."))
 
 
-def _table(results: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
-    table = Table(*columns, box=None)
-    for result in results:
-        cells = [result[column] for column in columns]
-        table.add_row(*(" ".join(c) if isinstance(c, list) else str(c) for c in cells))
-    return table
+def _cells(result: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
+    cells = [result[column] for column in columns]
+    return [" ".join(cell) if isinstance(cell, list) else str(cell) for cell in cells]
+
+
+def _print(reply: Any) -> None:
+    print(json.dumps(reply, indent=2))
 
 
 async def _asked(method: str, path: str, url: str, key: str | None, **options: object) -> Any:

@@ -105,6 +105,8 @@ async def test_a_webhook_goes_from_create_over_test_to_the_listener(api: Api, ur
     assert line["body"]["type"] == "test"
     status, out, _ = await run("webhooks", "list", "--json", *where)
     assert [each["id"] for each in json.loads(out)] == [made["id"]]
+    _, out, _ = await run("webhooks", "deliveries", *where)
+    assert line["id"] in out.split()
     status, out, _ = await run("webhooks", "deliveries", "--json", *where)
     assert [each["event"] for each in json.loads(out)] == ["test"]
 
@@ -117,13 +119,18 @@ async def test_the_listener_takes_the_servers_own_secret_and_says_what_does_not_
         async with httpx2.AsyncClient(trust_env=False) as client:
             reply = await client.post(address, content=b"{}", headers={"webhook-id": "x"})
         assert reply.status_code == 401
-        assert (await line_of(process))["verified"] is False
+        line = await line_of(process)
+        assert (line["verified"], "--secret" in line["reason"]) == (False, True)
 
 
 async def test_what_makes_no_sense_is_told(url: str) -> None:
     status, _, err = await run("webhooks", "create", "http://10.0.0.1/", "--url", url)
     assert status == ExitCode.USAGE
     assert "not public" in err
+    assert ".." not in err
+    status, _, err = await run("webhooks", "rotate", "default", "--overlap", "soon", "--url", url)
+    assert status == ExitCode.USAGE
+    assert "12h" in err
     status, _, err = await run("webhook-listen", "--secret", "whsec_%%%")
     assert status == ExitCode.USAGE
     assert "base64" in err
