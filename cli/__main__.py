@@ -8,6 +8,7 @@ from cli import dead_letters, keys, predictions, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
+from cli.submit import submit
 from cli.up import up
 from cli.watch import watch
 from cli.webhook_listen import webhook_listen
@@ -15,20 +16,24 @@ from cli.webhook_listen import webhook_listen
 app = typer.Typer(
     name="darkroom", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-app.command()(up)
-app.command()(batch)
-app.command()(predictions.get)
-app.command(name="list")(predictions.list_predictions)
-app.command()(predictions.cancel)
-app.command()(predictions.retry)
-app.command()(predictions.delete)
-app.command()(watch)
-app.command()(doctor)
-app.command()(repair)
-app.add_typer(keys.app, name="keys")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.command(name="webhook-listen")(webhook_listen)
-app.add_typer(webhooks.app, name="webhooks")
+
+_RUN, _LOOK = "Run", "Predictions"
+_WEBHOOKS, _KEEP = "Webhooks", "Keep it running"
+app.command(rich_help_panel=_RUN)(up)
+app.command(rich_help_panel=_RUN)(submit)
+app.command(rich_help_panel=_RUN)(batch)
+app.command(rich_help_panel=_LOOK)(watch)
+app.command(rich_help_panel=_LOOK)(predictions.get)
+app.command(name="list", rich_help_panel=_LOOK)(predictions.list_predictions)
+app.command(rich_help_panel=_LOOK)(predictions.cancel)
+app.command(rich_help_panel=_LOOK)(predictions.retry)
+app.command(rich_help_panel=_LOOK)(predictions.delete)
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_LOOK)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_WEBHOOKS)
+app.command(name="webhook-listen", rich_help_panel=_WEBHOOKS)(webhook_listen)
+app.add_typer(keys.app, name="keys", rich_help_panel=_KEEP)
+app.command(rich_help_panel=_KEEP)(doctor)
+app.command(rich_help_panel=_KEEP)(repair)
 
 
 @app.callback()

@@ -11,12 +11,18 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 
 
+def span(word: str) -> float | None:
+    """Seconds; None for what is no span."""
+    found = _SPAN.fullmatch(word)
+    return found and float(int(found[1]) * _UNITS[found[2]])
+
+
 def seconds(word: str, *, option: str) -> float:
     """A span, in seconds. Raises UsageWrong."""
-    found = _SPAN.fullmatch(word)
+    found = span(word)
     if found is None:
         raise UsageWrong(f"{option} {word}: say how long, as in 30d, 12h, 45m or 90s")
-    return float(int(found[1]) * _UNITS[found[2]])
+    return found
 
 
 def moment(word: str, now: float, *, option: str) -> float:
@@ -24,8 +30,9 @@ def moment(word: str, now: float, *, option: str) -> float:
 
     Raises UsageWrong.
     """
-    if _SPAN.fullmatch(word):
-        at = now + seconds(word, option=option)
+    lasting = span(word)
+    if lasting is not None:
+        at = now + lasting
     else:
         try:
             read = datetime.fromisoformat(word)

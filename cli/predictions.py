@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from cli.client import FIRST_PATIENCE_S, Client
-from cli.errors import ItemFailed
+from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.options import DEFAULT_URL, KeyOption, UrlOption
 from cli.running import run
@@ -40,10 +40,9 @@ def get(
             _complain(id, error)
             return ExitCode.SOME_FAILED
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
-            for line in _described(found):
-                _say(line)
+            print_prediction(found)
         return ExitCode.OK
 
     _run(show, url, key)
@@ -67,7 +66,7 @@ def list_predictions(
     async def show(client: Client) -> ExitCode:
         found = await _newest(client, filters, limit)
         if as_json:
-            _print_json(found)
+            print_json(found)
             return ExitCode.OK
         for each in found:
             words = each["id"], f"{each['status']:<10}", each["created_at"], each["model"]
@@ -129,7 +128,10 @@ def delete(
 def _run(work: Callable[[Client], Awaitable[ExitCode]], url: str, key: str | None) -> None:
     async def with_client() -> ExitCode:
         async with Client(url, key=key, patience=FIRST_PATIENCE_S) as client:
-            return await work(client)
+            try:
+                return await work(client)
+            except ItemFailed as error:
+                raise UsageWrong(str(error)) from error
 
     raise typer.Exit(run(with_client(), interrupted="Interrupted."))
 
@@ -158,7 +160,7 @@ def _each(
                 if not as_json and not quiet:
                     _say(f"{id}: {words(done)}")
         if as_json:
-            _print_json(told)
+            print_json(told)
         return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
     return work
@@ -177,12 +179,22 @@ def _path(id: str) -> str:
     return f"/v1/predictions/{quote(id, safe='')}"
 
 
-def _described(found: Prediction) -> list[str]:
-    names = ("id", "model", "status", "created_at", "completed_at", "start_by", "error_code")
-    lines = [f"{name}: {found[name]}" for name in names if found.get(name) is not None]
+def print_prediction(found: Prediction, *, link: bool = False) -> None:
+    """A line for each thing that is known of it; its `access_link` too, if asked for."""
+    names = ["id", "model", "status", "created_at", "completed_at", "start_by", "error_code"]
+    names += ["retry_of", "reused_from", *(["access_link"] if link else [])]
+    for name in names:
+        if found.get(name) is not None:
+            _say(f"{name}: {found[name]}")
     if outcome := _outcome(found):
-        lines.append(f"result: {outcome}")
-    return lines
+        _say(f"{'result' if JobState(found['status']).terminal else 'queue'}: {outcome}")
+
+
+def place(queue: dict[str, Any]) -> str:
+    """Where a job stands in its queue, as far as it is known, and why it waits."""
+    before = "" if queue["position"] is None else f"{queue['position']} before it"
+    eta = "" if queue["eta_seconds"] is None else f"starts in {queue['eta_seconds']:g} s"
+    return ", ".join(word for word in (before, eta, queue["reason"]) if word)
 
 
 def _outcome(found: Prediction) -> str:
@@ -193,11 +205,12 @@ def _outcome(found: Prediction) -> str:
         return str(found["error"])
     output = found["output"]
     if output is None:
-        return str(found["queue"]["reason"])
+        return place(found["queue"])
     return output if isinstance(output, str) else json.dumps(output)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """On stdout, at once."""
     print(json.dumps(value, indent=2), flush=True)
 
 

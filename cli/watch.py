@@ -14,6 +14,7 @@ from cli.errors import ItemFailed, UsageWrong
 from cli.event_stream import follow
 from cli.exit_codes import ExitCode
 from cli.options import DEFAULT_URL, KeyOption, UrlOption
+from cli.predictions import place
 from cli.running import run
 
 _LONGEST_DETAIL = 200  # characters
@@ -68,9 +69,6 @@ def _detail(event: str, prediction: dict[str, Any]) -> str:
         text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
         return str(prediction["error"] or (text if output is not None else ""))
     if prediction["status"] == "starting":
-        queue = prediction["queue"]
-        place = "" if queue["position"] is None else f"{queue['position']} before it"
-        eta = "" if queue["eta_seconds"] is None else f"starts in {queue['eta_seconds']:g} s"
-        return ", ".join(word for word in (place, eta, queue["reason"]) if word)
+        return place(prediction["queue"])
     lines = prediction["logs"].splitlines()
     return lines[-1].strip() if lines else ""

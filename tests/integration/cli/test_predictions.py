@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,10 +16,10 @@ import uvicorn
 from api.app import create_app
 from common.catalogue import read_catalogue
 from common.settings import PROJECT, Settings
-from tests.integration.api.conftest import settings
+from tests.integration.api.conftest import jpeg, settings
 from tests.integration.api.running import Api, running_api
 
-__all__ = ["settings"]
+__all__ = ["jpeg", "settings"]
 pytestmark = pytest.mark.anyio
 
 
@@ -91,6 +92,54 @@ async def test_get_shows_one(api: Api, darkroom: Darkroom) -> None:
     assert (found["id"], found["status"], found["input"]) == (id, "starting", {"prompt": "hi"})
 
 
+async def test_submit_takes_every_hold(api: Api, darkroom: Darkroom) -> None:
+    words = (
+        *("submit", "--model", "darkroom/echo", "--prompt", "hi", "--set", "delay=2"),
+        *("--priority", "high", "--label", "red", "--start-by", "1h", "--cancel-after", "2h"),
+        *("--webhook", "http://127.0.0.1:9000/", "--event", "start", "--idempotency-key", "k"),
+    )
+    made = (await darkroom(*words, "--json")).json
+    assert made["input"] == {"prompt": "hi", "delay": 2.0}
+    assert (made["priority"], made["labels"]) == ("high", ["red"])
+    assert made["start_by"] is not None
+    again = await darkroom(*words)
+    assert f"id: {made['id']}" in again.out, again.err
+    assert f"access_link: {made['access_link']}" in again.out
+
+
+async def test_submit_sends_a_file_or_names_a_url(
+    api: Api, darkroom: Darkroom, jpeg: bytes, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg)
+    filters = ("--model", "darkroom/captioner", "--set", "max_new_tokens=8")
+    made = (await darkroom("submit", str(photo), *filters, "--json")).json
+    assert made["input"]["image"].startswith("sha256:")
+    assert made["input"]["max_new_tokens"] == 8
+    named = (await darkroom("submit", "https://example.org/a.jpg", *filters, "--json")).json
+    assert named["input"]["image"] == "https://example.org/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["no/such.jpg"], "no/such.jpg"),
+        (["--set", "delay"], "NAME=VALUE"),
+        (["--set", "speed=9"], "speed"),
+        (["--start-by", "2020-01-01"], "not in the future"),
+    ],
+)
+async def test_submit_says_what_to_mend(darkroom: Darkroom, words: list[str], says: str) -> None:
+    told = await darkroom("submit", "--model", "darkroom/echo", *words)
+    assert (told.code, says in told.err) == (2, True), told.err
+
+
+async def test_one_that_waits_shows_its_place(api: Api, darkroom: Darkroom) -> None:
+    await submit(api)
+    id = await submit(api)
+    assert "queue: 1 before it" in (await darkroom("get", id)).out
+
+
 async def test_list_filters_and_ends_at_its_limit(api: Api, darkroom: Darkroom) -> None:
     ids = [await submit(api, labels=["red"] if number == 1 else []) for number in range(3)]
     await darkroom("cancel", ids[0], "--quiet")
@@ -106,6 +155,8 @@ async def test_list_filters_and_ends_at_its_limit(api: Api, darkroom: Darkroom) 
     assert await listed("--label", "red") == [ids[1]]
     assert await listed("--model", "darkroom/painter") == []
     assert ids[2] in (await darkroom("list")).out
+    refused = await darkroom("list", "--model", "m" * 201)
+    assert (refused.code, "200 characters" in refused.err) == (2, True)
 
 
 async def test_list_follows_the_pages(
