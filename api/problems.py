@@ -48,7 +48,7 @@ CODES: dict[str, tuple[int, str]] = {
         "Cancel-After: '3s' is no time from 5s to 366d: write 30s.",
     ),
     "invalid_start_by": (422, "start_by: 'soon' is neither seconds from now nor a time."),
-    "start_by_passed": (422, "start_by: -5 is not in the future: give a later time."),
+    "start_by_passed": (422, "start_by is not in the future: give a later time, or leave it out."),
     "invalid_event_id": (422, "Last-Event-ID: 'x' is no id of this stream: leave it out."),
     "unknown_priority": (422, "There is no priority 'urgent': say high, normal or low."),
     "unknown_input": (422, "There is no input 'photo': send the picture as `image`."),

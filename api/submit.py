@@ -27,6 +27,7 @@ from api.pictures import Picture
 from api.problems import Problem
 from api.repeating import PUT, Accepted, fingerprint_of, id_reused, key_reused
 from api.reusing import Reusing, reuse_key
+from api.time_limits import check_start_by
 from common import wire
 from common.catalogue import ModelSpec
 from common.errors import LogUnavailable
@@ -147,6 +148,7 @@ class Submitter:
         self, job: Job, picture: Picture | None, claim: Claim | None, *, reuse: bool
     ) -> Job | Earlier:
         """The job once it is accepted, ended if its result was there; or what its key made."""
+        check_start_by(job.spec.start_by, job.created_at)
         if reuse:
             taken = await self._reusing.take_over(job, claim)
             if taken is not None:

@@ -34,7 +34,10 @@ def cancel_at_of(cancel_after: str | None, now: float) -> float | None:
 
 
 def start_by_of(start_by: float | str | None, now: float) -> float | None:
-    """When an unstarted job is given up, in seconds since the epoch. Raises Problem."""
+    """When an unstarted job is given up, in seconds since the epoch. Raises Problem.
+
+    It may have passed: a request that is sent again still shows the job that it made.
+    """
     if start_by is None or start_by == "":
         return None
     moment = _moment(start_by, now)
@@ -44,13 +47,16 @@ def start_by_of(start_by: float | str | None, now: float) -> float | None:
             f"start_by: {str(start_by)[:60]!r} is neither a number of seconds from now (at most "
             f"{LONGEST_SECONDS}) nor a time such as 2026-11-21T18:00:00Z.",
         )
-    if moment <= now:
+    return moment
+
+
+def check_start_by(start_by: float | None, now: float) -> None:
+    """Of a new job. Raises Problem `start_by_passed`."""
+    if start_by is not None and start_by <= now:
         raise Problem(
             "start_by_passed",
-            f"start_by: {str(start_by)[:60]!r} is not in the future: give a later time, or leave "
-            "it out.",
+            "start_by is not in the future: give a later time, or leave it out.",
         )
-    return moment
 
 
 def _moment(start_by: float | str, now: float) -> float | None:

@@ -155,7 +155,7 @@ BODIES: dict[str, tuple[bytes | dict[str, Any], int, str]] = {
     "deep JSON": (b'{"input": {"a": ' + b"[" * 100_000, 400, "invalid_json"),
     "a list": (b"[]", 422, "invalid_request"),
     "a number as model": ({"model": 1}, 422, "invalid_request"),
-    "an unknown field": ({**MODEL, "webhook": "https://example.com"}, 422, "invalid_request"),
+    "an unknown field": ({**MODEL, "colour": "red"}, 422, "invalid_request"),
     "no image": ({**MODEL, "input": {}}, 422, "missing_image"),
     "a null image": ({**MODEL, "input": {"image": None}}, 422, "missing_image"),
     "an image that is a number": ({**MODEL, "input": {"image": 1}}, 422, "invalid_image"),

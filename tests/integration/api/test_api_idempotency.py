@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -178,6 +179,24 @@ async def test_another_image_or_another_route_is_refused_and_its_bytes_are_not_k
 async def test_spelling_makes_no_other_request(api: Api, jpeg: bytes) -> None:
     first = await post(api, jpeg, temperature="0.5")
     again = await post(api, jpeg, temperature="0.50")
+    assert again.json()["id"] == first.json()["id"]
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["key", "id"])
+async def test_a_replay_shows_its_job_after_its_start_by_too(
+    api: Api, jpeg: bytes, chosen: bool
+) -> None:
+    id, moment = str(uuid.uuid4()), datetime.now(UTC) + timedelta(seconds=1.5)
+
+    async def send() -> Any:
+        fields = {"start_by": moment.isoformat()}
+        return await (put(api, id, jpeg, **fields) if chosen else post(api, jpeg, **fields))
+
+    first = await send()
+    assert first.status_code == 202
+    await asyncio.sleep((moment - datetime.now(UTC)).total_seconds() + 0.1)
+    again = await send()
+    assert again.headers[REPLAYED] == "true"
     assert again.json()["id"] == first.json()["id"]
 
 

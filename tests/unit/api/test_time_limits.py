@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from api.problems import Problem
-from api.time_limits import cancel_at_of, start_by_of
+from api.time_limits import cancel_at_of, check_start_by, start_by_of
 
 NOW = 1_795_255_200.0  # 2026-11-21T10:00:00Z
 
@@ -59,7 +59,7 @@ def test_a_start_deadline_is_seconds_from_now_or_a_time(given: float | str, at: 
 @pytest.mark.parametrize("given", [0, -1, "-0.5", "2026-11-21T10:00:00Z", "2001-01-01"])
 def test_a_start_deadline_in_the_past_is_refused(given: float | str) -> None:
     with pytest.raises(Problem, match="later time") as refused:
-        start_by_of(given, NOW)
+        check_start_by(start_by_of(given, NOW), NOW)
     assert (refused.value.code, refused.value.status) == ("start_by_passed", 422)
 
 
