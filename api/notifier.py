@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -17,6 +16,7 @@ from api.following import Follower
 from api.webhook_letters import Letter, Letters
 from api.webhook_outcomes import OutcomeWriter
 from api.webhook_posting import post
+from api.webhook_turns import Turns
 from common import topic
 from common.errors import Unavailable
 from common.guarded_client import GuardedClient
@@ -24,8 +24,9 @@ from common.job_log import JobLog, Start
 
 MOST_SENDING = 200  # at once, in all
 MOST_OF_A_HOST = 10  # ... so one that hangs leaves room; each idle connection costs every request
+MOST_OF_AN_OWNER = MOST_SENDING // 2  # ... whose receivers may have any number of hosts
 MOST_TAKEN = 1000  # being sent, or waiting here for their turn
-MOST_CLAIMED = 50  # by one look; a host with more than that many taken is passed over
+MOST_CLAIMED = 50  # by one look; a host with more taken, or an owner with half of all, waits
 LEASE_SECONDS = 60.0  # after which another process sends what one that died had taken
 _TURN_SECONDS = 40.0  # what has waited here for longer could not be sent within its lease
 PAUSED_SECONDS = 600.0  # until the deliveries of a paused endpoint are looked at again
@@ -60,8 +61,8 @@ class Notifier:
         self._outcomes = OutcomeWriter(database)
         self._wake = asyncio.Event()
         self._sending: dict[asyncio.Task[None], Due] = {}
-        self._hosts: Counter[str] = Counter()  # how many are taken of each
-        self._turns: dict[str, asyncio.Semaphore] = {}  # of each such host
+        self._hosts = Turns(sending=MOST_OF_A_HOST, taken=MOST_CLAIMED + 1)
+        self._owners = Turns(sending=MOST_OF_AN_OWNER, taken=MOST_TAKEN // 2)
         self._all_turns = asyncio.Semaphore(MOST_SENDING)
 
     async def run(self) -> None:
@@ -108,9 +109,13 @@ class Notifier:
         if room <= 0:
             return []
         now = self._clock()
-        full = [host for host, count in self._hosts.items() if count > MOST_CLAIMED]
         return await deliveries.claim(
-            self._database, now=now, until=now + LEASE_SECONDS, most=room, avoiding=full
+            self._database,
+            now=now,
+            until=now + LEASE_SECONDS,
+            most=room,
+            no_hosts=self._hosts.full(),
+            no_owners=self._owners.full(),
         )
 
     async def _begin(self, due: Sequence[Due]) -> None:
@@ -126,13 +131,14 @@ class Notifier:
     def _start(self, letter: Letter) -> None:
         task = asyncio.create_task(self._send(letter))
         self._sending[task] = letter.due
-        self._hosts[letter.due.host] += 1
-        self._turns.setdefault(letter.due.host, asyncio.Semaphore(MOST_OF_A_HOST))
+        self._hosts.take(letter.due.host)
+        self._owners.take(letter.due.owner)
         task.add_done_callback(self._sent)
 
     async def _send(self, letter: Letter) -> None:
         taken_at = time.monotonic()
-        async with self._turns[letter.due.host], self._all_turns:
+        host, owner = self._hosts.turn(letter.due.host), self._owners.turn(letter.due.owner)
+        async with host, owner, self._all_turns:
             if time.monotonic() - taken_at > _TURN_SECONDS:
                 return
             try:
@@ -143,10 +149,9 @@ class Notifier:
                 self._outcomes.add(outcome)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        host = self._sending.pop(task).host
-        self._hosts[host] -= 1
-        if not self._hosts[host]:
-            del self._hosts[host], self._turns[host]
+        due = self._sending.pop(task)
+        self._hosts.give_back(due.host)
+        self._owners.give_back(due.owner)
         self._wake.set()
 
     async def _leave(self) -> None:

@@ -62,11 +62,17 @@ class Outcome:
 
 
 async def claim(
-    database: Database, *, now: float, until: float, most: int, avoiding: Collection[str]
+    database: Database,
+    *,
+    now: float,
+    until: float,
+    most: int,
+    no_hosts: Collection[str],
+    no_owners: Collection[str],
 ) -> list[Due]:
     """At most `most` of those that are due, oldest first, which nobody else gets before `until`.
 
-    None of the hosts of `avoiding`. Raises LedgerUnavailable.
+    None of `no_hosts`, and none of `no_owners`. Raises LedgerUnavailable.
     """
     async with database.read() as connection:
         postgres = connection.dialect.name == "postgresql"
@@ -74,7 +80,8 @@ async def claim(
             return []  # SQLite would wait for its one writer, only to find nothing
     due = (
         select(_id)
-        .where(_next_at <= now, _host(postgres).not_in(list(avoiding)))
+        .where(_next_at <= now, _host(postgres).not_in(list(no_hosts)))
+        .where(webhook_deliveries.c.owner.not_in(list(no_owners)))
         .order_by(_next_at)
         .limit(most)
         .with_for_update(skip_locked=True)

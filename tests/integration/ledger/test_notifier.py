@@ -20,7 +20,7 @@ from api.database.accepting import Accepting
 from api.database.database import Database
 from api.database.ending import End
 from api.database.tables import webhook_endpoints
-from api.notifier import MOST_OF_A_HOST
+from api.notifier import MOST_CLAIMED, MOST_OF_A_HOST, MOST_SENDING, MOST_TAKEN
 from api.webhook_body import signed_headers
 from api.webhook_schedule import SCHEDULE
 from common import wire
@@ -192,6 +192,37 @@ async def test_a_receiver_that_hangs_delays_no_other(
             seconds = time.monotonic() - began
     assert seconds < 10
     assert len(hanging.received) == MOST_OF_A_HOST
+
+
+@pytest.mark.parametrize("taken", [MOST_TAKEN, 3 * MOST_CLAIMED])  # the turns, and the claims
+async def test_an_owner_whose_many_receivers_hang_delays_no_other_owner(
+    database: Database,
+    log: JobLog,
+    accepting: Accepting,
+    monkeypatch: pytest.MonkeyPatch,
+    taken: int,
+) -> None:
+    monkeypatch.setattr("api.notifier.MOST_TAKEN", taken)
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    hosts = [f"127.0.1.{number}" for number in range(1, MOST_SENDING // MOST_OF_A_HOST + 2)]
+    hanging = [await asyncio.start_server(hang, host, 0) for host in hosts]
+    async with Receiver() as good:
+        for server in hanging:
+            name, port = server.sockets[0].getsockname()
+            for _ in range(MOST_OF_A_HOST):
+                await ended(database, accepting, f"http://{name}:{port}/", owner="mallory")
+        await ended(database, accepting, good.url + "/good")
+        began = time.monotonic()
+        async with notifying(database, log):
+            await good.of("/good")
+            seconds = time.monotonic() - began
+    for server in hanging:
+        server.close()
+    assert seconds < 10
 
 
 async def test_no_answer_within_15_seconds_is_a_failure(
