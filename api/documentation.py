@@ -36,7 +36,7 @@ def described(
 ) -> dict[str, Any]:
     """Arguments of a route: `reply` names a component, `errors` are codes of problems.
 
-    `headers` holds for each that the request may carry what it means, and an example.
+    `headers` holds for each that the request may carry what it means, and a sample.
     """
     success: dict[str, Any] = {"description": description}
     if media_type:
@@ -63,9 +63,9 @@ def _header(name: str, meaning: str, sample: str) -> dict[str, Any]:
     return {
         "name": name,
         "in": "header",
-        "description": meaning,
+        # No `example`: /docs would send it along with whatever is tried there.
+        "description": f"{meaning} Such as `{sample}`.",
         "schema": {"type": "string"},
-        "example": sample,
     }
 
 

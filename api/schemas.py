@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,12 +23,22 @@ class PredictionRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     version: str | None = None
     input: dict[str, Any] = {}
     priority: str = Priority.NORMAL.value
-    start_by: float | str | None = None  # seconds from now, or a time
+    start_by: Annotated[
+        float | str | None,
+        msgspec.Meta(description="Canceled if unstarted then: seconds from now, or a time."),
+    ] = None
     labels: list[str] = []
     metadata: JsonObject = {}
-    webhook: str | None = None
-    webhook_events_filter: list[str] | None = None
-    reuse: bool | None = None  # an earlier result will do; null: as the server is set
+    webhook: Annotated[
+        str | None, msgspec.Meta(description="A URL that is told how the job goes on.")
+    ] = None
+    webhook_events_filter: Annotated[
+        list[str] | None, msgspec.Meta(description="start, output, logs, completed; null: all.")
+    ] = None
+    reuse: Annotated[
+        bool | None,
+        msgspec.Meta(description="An earlier result of yours will do; null: as the server is set."),
+    ] = None
     stream: bool | None = None  # Replicate's clients say it; `urls.stream` is always there
 
 

@@ -91,21 +91,29 @@ async def _end(children: dict[str, Child], seconds: float) -> None:
 
 async def _greet(settings: Settings) -> None:
     """Once the API is ready, say where it is and what to try."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{settings.port}"
-    async with httpx2.AsyncClient(base_url=address, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=_address(settings), trust_env=False) as client:
         while not await _ready(client):  # noqa: ASYNC110  another process decides
             await asyncio.sleep(0.1)
-    print(
-        f"""
+    print(greeting(settings), flush=True)
+
+
+def greeting(settings: Settings) -> str:
+    """Where it is, and what to try."""
+    address = _address(settings)
+    key = " -H 'Authorization: Bearer KEY'" if settings.auth_on else ""
+    made_by = "\nKeys:      `darkroom keys create` makes one" if key else ""
+    return f"""
 Darkroom is ready at {address}   (Swagger: {address}/docs)
-Try it:    curl -F image=@{_sample()} -F model=darkroom/shapes -H 'Prefer: wait=30' \\
-                {address}/v1/predictions
+Try it:    curl -F image=@{_sample()} -F model=darkroom/shapes -H 'Prefer: wait=30'{key} \\
+                {address}/v1/predictions{made_by}
 Data in:   {settings.data_dir.resolve()}
 Stop with Ctrl-C. What is queued then goes on at the next start.
-""",
-        flush=True,
-    )
+"""
+
+
+def _address(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
 
 
 def _port_is_free(settings: Settings) -> bool:

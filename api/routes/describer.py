@@ -16,6 +16,7 @@ from api.documentation import LEDGER, described, reference
 from api.inputs import decode_base64, decode_data_uri
 from api.pictures import check_picture
 from api.problems import Problem
+from api.routes import examples
 from api.schemas import Title, TitleRequest
 from api.submit import Submission, new_id
 from api.uploads import read_body
@@ -28,7 +29,7 @@ _LARGE = 1024 * 1024  # bytes whose decoding is noticed by other requests
 _BODY = {
     "application/json": {
         "schema": reference("TitleRequest"),
-        "example": {"image": "data:image/png;base64,iVBORw0KGgo="},
+        "example": {"image": examples.PICTURE},
     }
 }
 

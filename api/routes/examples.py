@@ -32,13 +32,24 @@ _URL = f"{_BASE}/v1/predictions/{_ID}"
 _TIME = 1_795_255_200.0
 _VERSION = version_id("darkroom/shapes", "main")
 
+# A red circle on white: a request that holds it works as it stands.
+PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQMAAACQp+OdAAAABlBMVEX////cHh7/Hx"
+    "2WAAAAcklEQVR42s3QsQ3CMBSE4c/PSKRkBDYhbO4RGCEjuIwQiilMCgsKyvzV6e6e9HQcj3P9iNuGjCWlIkjMvd"
+    "JaJZiYiP00uHAiuBJjNJNGp5MpSOU7+kdkzNx/dwptdBY2gsprjFZWgicPgtZ/29cY9jkAb7FqFwcNkzldAAAAAE"
+    "lFTkSuQmCC"
+)
 PREDICTION_REQUEST = {
     "model": "darkroom/shapes",
-    "input": {"image": _FILE_ID, "max_new_tokens": 32},
+    "input": {"image": PICTURE, "max_new_tokens": 32},
     "priority": "normal",
     "start_by": 600,
     "labels": ["holiday"],
     "metadata": {"album": 7},
+}
+PREDICTION_OF_FILE_REQUEST = {
+    "model": "darkroom/shapes",
+    "input": {"image": _FILE_ID},
 }
 PREDICTION_OF_URL_REQUEST = {
     "model": "darkroom/shapes",

@@ -65,7 +65,11 @@ CREATE_ERRORS = (
 KEY_ERRORS = ("invalid_idempotency_key", "idempotency_key_reused")
 _FORM_PROPERTIES = {
     "image": {"type": "string", "format": "binary", "description": "The picture, as a file."},
-    "model": {"type": "string", "description": "One of GET /v1/models."},
+    "model": {
+        "type": "string",
+        "description": "One of GET /v1/models.",
+        "example": "darkroom/shapes",
+    },
     "prompt": {"type": "string", "description": "As any other parameter of the model."},
     "priority": {"type": "string", "enum": ["high", "normal", "low"]},
     "start_by": {
@@ -91,7 +95,8 @@ _BODY = {
     "application/json": {
         "schema": reference("PredictionRequest"),
         "examples": {
-            "an uploaded file": {"value": examples.PREDICTION_REQUEST},
+            "an image in the request": {"value": examples.PREDICTION_REQUEST},
+            "an uploaded file": {"value": examples.PREDICTION_OF_FILE_REQUEST},
             "an image at a URL": {"value": examples.PREDICTION_OF_URL_REQUEST},
         },
     },

@@ -41,5 +41,5 @@ DELIVERY_DETAIL = {
     ],
 }
 DELIVERIES = {"next": None, "previous": None, "results": [DELIVERY]}
-SELECTION = {"webhook": WEBHOOK["id"], "state": "exhausted"}
+SELECTION = {"state": "exhausted"}
 RESENT = {"resent": 12, "more": False}

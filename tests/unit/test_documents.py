@@ -4,11 +4,47 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
+import pytest
+from typer.main import get_command
+
+from cli.__main__ import app
 from common.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+
+USING = (PROJECT / "docs" / "using.md").read_text()
+
+
+def commands_of(document: str) -> list[str]:
+    """The lines of its shell blocks that call `darkroom`, without their remarks."""
+    blocks = re.findall(r"```sh\n(.*?)```", document, re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("darkroom ")]
+
+
+def named(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that a line names, and what is left of the line."""
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        name, *words = words
+        command = command.commands[name]
+    return command, words
+
+
+@pytest.mark.parametrize("line", commands_of(USING))
+def test_a_documented_command_is_one(line: str) -> None:
+    command, words = named(shlex.split(line)[1:])
+    command.make_context(line, words)  # raises where an option or a value is none
+
+
+def test_every_command_is_documented() -> None:
+    known = set(get_command(app).commands) - {"up", "batch"}  # type: ignore[attr-defined]
+    assert {line.split()[1] for line in commands_of(USING)} == known
 
 
 def documented() -> dict[str, str]:

@@ -112,6 +112,29 @@ async def test_every_operation_has_an_example_and_its_error_replies(api: Api) ->
     assert seen >= set(CODES) - {"not_found", "method_not_allowed", "log_unavailable"}
 
 
+async def test_the_examples_work_as_they_stand(api: Api) -> None:
+    """What /docs sends when somebody opens an operation there and changes nothing."""
+    paths = (await api.client.get("/openapi.json")).json()["paths"]
+    for path in ("/v1/predictions", "/v1/webhooks", "/v1/webhooks/default/secret/rotate"):
+        operation = paths[path]["post"]
+        content = operation["requestBody"]["content"]["application/json"]
+        example = content.get("example") or next(iter(content["examples"].values()))["value"]
+        headers = {
+            parameter["name"]: parameter["example"]
+            for parameter in operation.get("parameters", [])
+            if parameter["in"] == "header" and "example" in parameter
+        }
+        assert headers == {}, path
+        if "model" in example:
+            example = {**example, "model": "darkroom/captioner"}  # the models of tests
+        reply = await api.client.post(path, json=example)
+        assert reply.is_success, (path, reply.text)
+    title = paths["/api/v1/predictions"]["post"]["requestBody"]["content"]["application/json"]
+    picture = {"image": title["example"]["image"]}
+    made = {"model": "darkroom/captioner", "input": picture}
+    assert (await api.client.post("/v1/predictions", json=made)).is_success
+
+
 async def test_every_reference_of_the_documentation_leads_somewhere(api: Api) -> None:
     document = await api.client.get("/openapi.json")
     known = set(document.json()["components"]["schemas"])

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode
+from cli.up import greeting
+from common.settings import Settings
 
 
 def up(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -47,3 +49,10 @@ def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path, name: str, value
     ended = up(tmp_path, **{name: value})
     assert ended.returncode == ExitCode.USAGE
     assert name in ended.stderr
+
+
+def test_what_is_tried_first_has_a_key_where_keys_are_asked_for() -> None:
+    assert "Bearer" not in greeting(Settings(auth="off"))
+    shown = greeting(Settings(auth="on"))
+    assert "-H 'Authorization: Bearer KEY'" in shown
+    assert "darkroom keys create" in shown
