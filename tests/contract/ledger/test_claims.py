@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database import accepting as accepting_module
 from api.database.accepting import Accepting
@@ -15,6 +19,7 @@ from api.database.database import Database
 from api.database.errors import DataError
 from api.database.rows import label_rows, row_of
 from api.database.tables import idempotency_keys, job_labels, jobs
+from common.errors import LedgerUnavailable
 from common.job import Job
 from tests.ledger import new_job, the_job
 
@@ -164,3 +169,29 @@ async def test_a_commit_with_keys_that_was_never_answered_is_settled(
     assert await accepting._settle(rows) == {loser.id: Earlier(winner.id, "a")}
     assert not any(row.done.done() for row in rows)
     assert await _ids(database) == {winner.id}
+
+
+async def test_a_row_in_doubt_stays_if_its_caller_will_ask_for_it_again(
+    database: Database, accepting: Accepting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commits are made, and their answers lost: all callers hear that there is no job."""
+    made, claims = [new_job() for _ in range(3)], (CLAIM, Claim("a"), None)
+    with monkeypatch.context() as patching:
+        patching.setattr(database, "write", partial(_unanswered, database.write))
+        told = await asyncio.gather(
+            *(accepting.accept(job, claim) for job, claim in zip(made, claims, strict=True)),
+            return_exceptions=True,
+        )
+    assert [type(error) for error in told] == [LedgerUnavailable] * 3
+    assert await _ids(database) == {job.id for job in made}
+    assert await accepting.accept(new_job(), CLAIM) == Earlier(made[0].id, "a")
+    assert await _ids(database) == {made[0].id, made[1].id}
+
+
+@asynccontextmanager
+async def _unanswered(
+    write: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+) -> AsyncIterator[AsyncConnection]:
+    async with write() as connection:
+        yield connection
+    raise LedgerUnavailable("the answer was lost")

@@ -174,15 +174,19 @@ async def test_an_acknowledged_job_without_an_end_is_appended_again(
 async def test_a_job_without_a_position_is_appended_after_its_time(
     database: Database, log: JobLog, accepting: Accepting
 ) -> None:
-    job = new_job()
-    await accepting.accept(job)
+    """In the lane that it was given: else one owner's many would stand before others' jobs."""
+    plain, lower = new_job(), new_job(lane=Priority.LOW)
+    await asyncio.gather(accepting.accept(plain), accepting.accept(lower))
     sweeper = sweeper_of(log, database)
     assert await sweeper.round() == 0
     await age(database, 31.0)
-    assert await sweeper.round() == 1
+    assert await sweeper.round() == 2
     assert await sweeper.round() == 0
     consumer = await consume(log)
-    assert [each.key for each in await take(consumer, 1)] == [job.id]
+    assert {each.key: each.position.topic for each in await take(consumer, 2)} == {
+        plain.id: job_topic(MODEL, Priority.NORMAL),
+        lower.id: job_topic(MODEL, Priority.LOW),
+    }
     await consumer.close()
 
 
