@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from api.database.postgres_security import secured
 from api.database.upgrade import HEAD, version_of
+from api.database.url import parsed
 from common.errors import LedgerUnavailable, SettingsInvalid
 
 _CONNECT_SECONDS = 3.0
@@ -30,20 +31,17 @@ class LedgerCondition:
 
 async def condition_of(url: str) -> LedgerCondition:
     """Raises LedgerUnavailable, and SettingsInvalid for a URL that makes no sense."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise SettingsInvalid(f"DARKROOM_DATABASE_URL: {error}") from error
-    sqlite = parsed.drivername == "sqlite+aiosqlite"
-    if not sqlite and parsed.drivername != "postgresql+asyncpg":
+    address = parsed(url)
+    sqlite = address.drivername == "sqlite+aiosqlite"
+    if not sqlite and address.drivername != "postgresql+asyncpg":
         raise SettingsInvalid(
             "DARKROOM_DATABASE_URL: it is neither sqlite+aiosqlite:///PATH nor "
             "postgresql+asyncpg://USER@HOST/NAME"
         )
-    if sqlite and not await asyncio.to_thread(Path(parsed.database or "").is_file):
-        raise LedgerUnavailable(f"there is no file {parsed.database}")
+    if sqlite and not await asyncio.to_thread(Path(address.database or "").is_file):
+        raise LedgerUnavailable(f"there is no file {address.database}")
     try:
-        return await _look(parsed, sqlite)
+        return await _look(address, sqlite)
     except (SQLAlchemyError, OSError) as error:
         origin = getattr(error, "orig", None) or error
         raise LedgerUnavailable(str(origin) or type(origin).__name__) from error

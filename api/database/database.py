@@ -7,11 +7,10 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.errors import translated
+from api.database.url import parsed
 from common.errors import SettingsInvalid
 
 CHECK_SECONDS = 2.0
@@ -27,18 +26,15 @@ class Database(ABC):
         `sqlite+aiosqlite:///PATH` or `postgresql+asyncpg://…`. Several processes may open the same
         one at once. Raises LedgerUnavailable, and SettingsInvalid for a URL that makes no sense.
         """
-        try:
-            parsed = make_url(url)
-        except ArgumentError as error:
-            raise SettingsInvalid(f"DARKROOM_DATABASE_URL: {error}") from error
-        if parsed.drivername == "sqlite+aiosqlite" and parsed.database:
+        address = parsed(url)
+        if address.drivername == "sqlite+aiosqlite" and address.database:
             from api.database.sqlite import SqliteDatabase
 
-            return await SqliteDatabase.connect(parsed)
-        if parsed.drivername == "postgresql+asyncpg":
+            return await SqliteDatabase.connect(address)
+        if address.drivername == "postgresql+asyncpg":
             from api.database.postgres import PostgresDatabase
 
-            return await PostgresDatabase.connect(parsed)
+            return await PostgresDatabase.connect(address)
         raise SettingsInvalid(
             "DARKROOM_DATABASE_URL: it is neither sqlite+aiosqlite:///PATH nor "
             "postgresql+asyncpg://USER@HOST/NAME"

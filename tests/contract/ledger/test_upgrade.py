@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api.database.accepting import Accepting
+from api.database.condition import condition_of
 from api.database.database import Database
 from api.database.tables import metadata
 from api.database.upgrade import HEAD, MIGRATIONS
@@ -117,6 +119,7 @@ async def test_opening_again_keeps_the_rows_and_migrating_does_too(
 
 _OPEN = """
 import asyncio, sys
+from api.database.condition import condition_of
 from api.database.database import Database
 
 async def main():
@@ -165,6 +168,13 @@ async def test_an_url_that_makes_no_sense_is_named(url: str) -> None:
         await Database.open(url)
 
 
+@pytest.mark.parametrize("open_", [Database.open, condition_of])
+async def test_what_is_wrong_with_a_url_does_not_tell_its_password(open_: Any) -> None:
+    with pytest.raises(SettingsInvalid, match="HOST") as error:
+        await open_("postgresql+asyncpg://darkroom:canary/ledger")
+    assert "canary" not in "".join(traceback.format_exception(error.value))
+
+
 async def test_only_one_at_a_time_is_alone(ledger_url: str, database: Database) -> None:
     other = await Database.open(ledger_url)
     async with (
@@ -180,6 +190,7 @@ async def test_only_one_at_a_time_is_alone(ledger_url: str, database: Database) 
 
 _HOLD = """
 import asyncio, sys
+from api.database.condition import condition_of
 from api.database.database import Database
 
 async def main():
