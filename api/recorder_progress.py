@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from api.recorder import GROUP
 from common.job_log import JobLog, TopicPartition
 from common.topic import EVENTS
+
+_MOST_SEEN = 100
 
 
 class RecorderProgress:
@@ -20,8 +23,7 @@ class RecorderProgress:
     def __init__(self, log: JobLog) -> None:
         self._log = log
         self._reached = 0.0
-        self._seen_at = 0.0
-        self._seen: Mapping[TopicPartition, int] | None = None  # ends of `events`, at that time
+        self._seen: deque[tuple[float, Mapping[TopicPartition, int]]] = deque()  # when, and ends
 
     async def reached(self) -> float:
         """What was appended before that time is in the ledger; 0 while nothing is known.
@@ -32,13 +34,12 @@ class RecorderProgress:
         bounds = await self._log.bounds([EVENTS], group=GROUP)
         ends = {partition: each.end for partition, each in bounds.items()}
         committed = {partition: each.committed for partition, each in bounds.items()}
-        if _passed(committed, ends):
-            self._reached, self._seen = at, None
-        elif self._seen is None or not _passed(ends, self._seen):  # the latter: it was wiped
-            self._seen_at, self._seen = at, ends
-        elif _passed(committed, self._seen):
-            self._reached = self._seen_at
-            self._seen_at, self._seen = at, ends
+        if self._seen and not _passed(ends, self._seen[-1][1]):  # the log was wiped
+            self._seen.clear()
+        if len(self._seen) < _MOST_SEEN:
+            self._seen.append((at, ends))
+        while self._seen and _passed(committed, self._seen[0][1]):
+            self._reached, _ = self._seen.popleft()
         return self._reached
 
 
