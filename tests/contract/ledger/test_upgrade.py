@@ -170,8 +170,9 @@ async def test_an_url_that_makes_no_sense_is_named(url: str) -> None:
 
 @pytest.mark.parametrize("open_", [Database.open, condition_of])
 async def test_what_is_wrong_with_a_url_does_not_tell_its_password(open_: Any) -> None:
+    url = "postgresql+asyncpg://darkroom:canary/ledger"
     with pytest.raises(SettingsInvalid, match="HOST") as error:
-        await open_("postgresql+asyncpg://darkroom:canary/ledger")
+        await open_(url)
     assert "canary" not in "".join(traceback.format_exception(error.value))
 
 
