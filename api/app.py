@@ -251,7 +251,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = error.errors()[0]
     place = ".".join(str(part) for part in wrong["loc"])
-    return _answer(request, Problem("invalid_request", f"{place}: {wrong['msg']}."))
+    advice = " Write it as 2026-11-21T18:00:00Z." if wrong["type"].startswith("datetime") else ""
+    return _answer(request, Problem("invalid_request", f"{place}: {wrong['msg']}.{advice}"))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -103,7 +103,9 @@ def decode(body: bytes | str, kind: type[Kind]) -> Kind:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise Problem("invalid_request", f"{error}.") from error
+        known = getattr(kind, "__struct_fields__", ()) if "unknown field" in str(error) else ()
+        advice = f" The fields are {', '.join(known)}." if known else ""
+        raise Problem("invalid_request", f"{error}.{advice}") from error
     except RecursionError as error:
         raise Problem("invalid_json", "The JSON is nested too deeply: flatten it.") from error
     except (msgspec.DecodeError, UnicodeError) as error:

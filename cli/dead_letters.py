@@ -13,7 +13,7 @@ from rich.console import Console
 from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
-from cli.options import DEFAULT_URL, KeyOption, UrlOption
+from cli.options import DEFAULT_URL, JsonOption, KeyOption, UrlOption
 from cli.running import run
 from cli.table import print_table
 
@@ -27,7 +27,6 @@ ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", metavar="OWNER/NAME", help="Only this model's.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids of the predictions.")]
 
 

@@ -15,6 +15,7 @@ from api.keys import KEY_SECONDS, ApiKey, Scope, is_owner, make_key
 from cli.errors import ServerUnavailable, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import moment, seconds
+from cli.options import JsonOption
 from cli.running import run
 from cli.table import print_table
 from common.errors import LedgerUnavailable, SettingsInvalid
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="API keys: make, list, end and replace them.")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id: the part after dk_.")]
 
 

@@ -24,3 +24,5 @@ KeyOption = Annotated[
 UrlOption = Annotated[
     str, typer.Option("--url", envvar="DARKROOM_URL", help="Where the server is.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]

@@ -13,7 +13,7 @@ from rich.console import Console
 from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
-from cli.options import DEFAULT_URL, KeyOption, UrlOption
+from cli.options import DEFAULT_URL, JsonOption, KeyOption, QuietOption, UrlOption
 from cli.running import run
 from common.job import JobState
 
@@ -21,8 +21,6 @@ Prediction = dict[str, Any]  # as the server shows it
 Page = dict[str, Any]
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Predictions.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 
 
 def get(

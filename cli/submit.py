@@ -15,10 +15,10 @@ from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import span
-from cli.options import DEFAULT_URL, KeyOption, ModelOption, UrlOption
-from cli.predictions import JsonOption, Prediction, print_json, print_prediction
+from cli.options import DEFAULT_URL, JsonOption, KeyOption, ModelOption, UrlOption
+from cli.predictions import Prediction, print_json, print_prediction
 from cli.running import run
-from common.job import JobState, Priority
+from common.job import JobState, Priority, is_url
 
 _REPLY_S = 30.0  # for the reply, beside the time that it waits for the result
 
@@ -114,7 +114,7 @@ def submit(
 async def _submit(client: Client, wish: Wish) -> Prediction:
     """Raises UsageWrong for what is refused."""
     body: dict[str, Any]
-    if wish.image is None or "://" in wish.image:
+    if wish.image is None or is_url(wish.image):
         given = {} if wish.image is None else {"image": wish.image}
         body = {"json": {**wish.body, "input": {**wish.body["input"], **given}}}
     else:

@@ -11,7 +11,7 @@ from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import seconds
-from cli.options import DEFAULT_URL, KeyOption, UrlOption
+from cli.options import DEFAULT_URL, JsonOption, KeyOption, UrlOption
 from cli.running import run
 from cli.table import print_table
 
@@ -19,7 +19,6 @@ PATH = "/v1/webhooks"
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: register, try, pause, look at, send again.")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The webhook's id.")]
 DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="The delivery's id.")]
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.database import Database
 from api.database.tables import KEPT, UNENDED, jobs, metadata
-from common.job import JobState, Output
+from common.job import JobState, Output, is_url
 
 BATCH = 500
 SAMPLES = 5
@@ -52,7 +52,7 @@ async def unended_inputs(database: Database) -> AsyncIterator[list[Referrer]]:
     """Jobs that have not ended, with their inputs that lie in our store, batch by batch."""
     async for rows in _batches(database, jobs.c.inputs, (UNENDED,)):
         found = [
-            Referrer(id, tuple(key for key in _inputs.decode(i).values() if "://" not in key))
+            Referrer(id, tuple(key for key in _inputs.decode(i).values() if not is_url(key)))
             for id, i in rows
         ]
         yield [one for one in found if one.keys]

@@ -262,9 +262,23 @@ async def test_pages_of_a_hundred_lead_to_one_another(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["cursor=nonsense", "status=queued", "created_after=yesterday", "model=%00"]
+    ("query", "fix"),
+    [
+        ("cursor=nonsense", "`next`"),
+        ("status=queued", "'starting'"),
+        ("created_after=yesterday", "2026-11-21T18:00:00Z"),
+        ("model=%00", "remove it"),
+    ],
 )
-async def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
+async def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str, fix: str) -> None:
     reply = await api.client.get(f"/v1/predictions?{query}")
     assert reply.status_code == 422
     assert reply.json()["code"] == "invalid_request"
+    assert fix in reply.json()["detail"]
+
+
+async def test_an_unknown_field_lists_the_known_ones(api: Api) -> None:
+    for path, known in (("/v1/predictions", "start_by, labels"), ("/v1/webhooks", "url, events")):
+        reply = await api.client.post(path, json={"nonsense": 1})
+        assert reply.json()["code"] == "invalid_request"
+        assert known in reply.json()["detail"]
