@@ -13,24 +13,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from api import authentication
-from api.admission import Admission
-from api.authentication import Needs
-from api.backlog import Backlog
+from api.access import authentication
+from api.access.admission import Admission
+from api.access.authentication import Needs
+from api.access.backlog import Backlog
+from api.access.keyring import Keyring
+from api.access.keys import Scope
 from api.cancel import Canceler
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.dependencies import Parts
 from api.documentation import add_documentation, problem_responses
-from api.inputs_in_use import InputsInUse
-from api.keyring import Keyring
-from api.keys import Scope
+from api.intake.pictures import PictureLimits
+from api.intake.uploads import UploadBudget
+from api.live.queues import Queues
+from api.live.waiting import Waiters
+from api.live.watching import Watching
+from api.live.workers_seen import WorkersSeen
 from api.metrics import Metrics
 from api.observing import REQUEST_ID, Observing
-from api.pictures import PictureLimits
 from api.problems import Problem, problem_response
-from api.queues import Queues
-from api.removal import Remover
 from api.routes import (
     dead_letters,
     describer,
@@ -47,11 +49,9 @@ from api.routes import (
     webhooks,
 )
 from api.submit import Submitter
-from api.uploads import UploadBudget
-from api.waiting import Waiters
-from api.watching import Watching
-from api.webhook_asking import webhook_guard
-from api.workers_seen import WorkersSeen
+from api.upkeep.inputs_in_use import InputsInUse
+from api.upkeep.removal import Remover
+from api.webhooks.asking import webhook_guard
 from common.catalogue import Catalogue
 from common.errors import (
     BadInput,

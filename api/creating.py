@@ -8,8 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import read_submission
 from api.dependencies import Parts, base_of, wait_of
+from api.intake.asking import read_submission
 from api.presenting import present
 from api.repeating import Accepted, as_created
 from common.job import Job

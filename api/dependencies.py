@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from api.admission import Admission
-from api.backlog import Backlog
+from api.access.admission import Admission
+from api.access.backlog import Backlog
+from api.access.keyring import Keyring
+from api.access.keys import LOCAL, ApiKey, Scope
 from api.cancel import Canceler
 from api.database import jobs
 from api.database.database import Database
-from api.inputs_in_use import InputsInUse
-from api.keyring import Keyring
-from api.keys import LOCAL, ApiKey, Scope
+from api.intake.pictures import PictureLimits
+from api.intake.uploads import UploadBudget
+from api.live.queues import Queues
+from api.live.waiting import Waiters
+from api.live.watching import Watching
+from api.live.workers_seen import WorkersSeen
 from api.metrics import Metrics
-from api.pictures import PictureLimits
 from api.problems import Problem
-from api.queues import Queues
-from api.removal import Remover
 from api.submit import Submitter
-from api.uploads import UploadBudget
-from api.waiting import Waiters
-from api.watching import Watching
-from api.workers_seen import WorkersSeen
+from api.upkeep.inputs_in_use import InputsInUse
+from api.upkeep.removal import Remover
 from common.catalogue import Catalogue
 from common.job import Job
 from common.job_log import JobLog

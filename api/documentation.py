@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from api import webhook_schemas
 from api.problems import CODES, Problem, document
 from api.schemas import components
+from api.webhooks import schemas as webhook_schemas
 
 _ASSETS = "/docs/assets"
 

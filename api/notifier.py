@@ -12,11 +12,11 @@ import structlog
 from api.database import deliveries
 from api.database.database import Database
 from api.database.deliveries import Due
-from api.following import Follower
-from api.webhook_letters import Letter, Letters
-from api.webhook_outcomes import OutcomeWriter
-from api.webhook_posting import post
-from api.webhook_turns import Turns
+from api.live.following import Follower
+from api.webhooks.letters import Letter, Letters
+from api.webhooks.outcomes import OutcomeWriter
+from api.webhooks.posting import post
+from api.webhooks.turns import Turns
 from common import topic
 from common.errors import Unavailable
 from common.guarded_client import GuardedClient

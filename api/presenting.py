@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from api.queues import Queues
+from api.live.queues import Queues
 from api.schemas import Metrics, Prediction, PredictionUrls, Queue
 from common.catalogue import ModelSpec
 from common.job import Job, JsonObject, is_url

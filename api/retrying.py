@@ -8,12 +8,12 @@ import time
 from msgspec.structs import replace
 
 from api.dependencies import Parts
-from api.pictures import Picture, check_picture
+from api.intake.pictures import Picture, check_picture
+from api.intake.uploads import Hold
 from api.problems import Problem
 from api.repeating import Accepted
 from api.reusing import reuse_key
 from api.submit import input_key, new_id
-from api.uploads import Hold
 from common.errors import ObjectMissing
 from common.job import Job, is_url
 

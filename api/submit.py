@@ -13,21 +13,21 @@ import structlog
 import uuid_utils
 from msgspec.structs import replace
 
-from api.backlog import Backlog, kind_of
+from api.access.backlog import Backlog, kind_of
+from api.access.lanes import lane
 from api.database import claims, jobs
 from api.database.accepting import Accepting
 from api.database.claims import Claim, Earlier
 from api.database.database import Database
 from api.database.errors import DataError
-from api.gathering import Gathering
-from api.inputs_in_use import InputsInUse
-from api.lanes import lane
+from api.intake.gathering import Gathering
+from api.intake.pictures import Picture
+from api.intake.time_limits import check_start_by
 from api.overtime import Overtime
-from api.pictures import Picture
 from api.problems import Problem
 from api.repeating import PUT, Accepted, fingerprint_of, id_reused, key_reused
 from api.reusing import Reusing, reuse_key
-from api.time_limits import check_start_by
+from api.upkeep.inputs_in_use import InputsInUse
 from common import wire
 from common.catalogue import ModelSpec
 from common.errors import LogUnavailable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from api.keys import KEY_SECONDS, ApiKey, Scope, is_owner, make_key
+from api.access.keys import KEY_SECONDS, ApiKey, Scope, is_owner, make_key
 from cli.errors import ServerUnavailable, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import moment, seconds

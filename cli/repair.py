@@ -23,7 +23,7 @@ from common.settings import Settings, read_settings
 from common.telemetry import configure_logs
 
 if TYPE_CHECKING:
-    from api.repairing import Damage
+    from api.upkeep.repairing import Damage
 
 
 def repair(
@@ -63,9 +63,9 @@ async def repaired(
     # Not above: they bring the whole of the API with them.
     from api.database.condition import condition_of
     from api.database.database import Database
-    from api.repairing import Repair
-    from api.retention import ORPHAN_SECONDS
     from api.sweeper import Sweeper
+    from api.upkeep.repairing import Repair
+    from api.upkeep.retention import ORPHAN_SECONDS
 
     catalogue = read_catalogue(settings.catalogue_file)
     tables = await condition_of(settings.ledger_url)

@@ -12,10 +12,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.access.keys import LOCAL
 from api.database import keys
 from api.database.rows import job_of
 from api.database.tables import job_labels, jobs
-from api.keys import LOCAL
 from common.job import Job, JobState
 
 _LONGEST_CURSOR = 500  # characters

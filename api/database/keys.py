@@ -9,9 +9,9 @@ import msgspec
 from sqlalchemy import Row, bindparam, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.access.keys import ApiKey, Scope
 from api.database.rows import to_json
 from api.database.tables import api_keys
-from api.keys import ApiKey, Scope
 
 _scopes = msgspec.json.Decoder(frozenset[Scope])
 

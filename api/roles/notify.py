@@ -5,7 +5,7 @@ from __future__ import annotations
 from api.database.database import Database
 from api.notifier import MOST_SENDING, Notifier
 from api.roles.loops import until_stopped
-from api.webhook_asking import webhook_guard
+from api.webhooks.asking import webhook_guard
 from common.catalogue import Catalogue
 from common.guarded_client import GuardedClient
 from common.job_log import open_job_log

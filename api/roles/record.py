@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from api.database.database import Database
-from api.deadlines import Deadlines
 from api.recorder import Recorder
-from api.retention import Retention
 from api.roles.loops import until_stopped
 from api.sweeper import Sweeper
+from api.upkeep.deadlines import Deadlines
+from api.upkeep.retention import Retention
 from common.catalogue import Catalogue
 from common.job_log import open_job_log
 from common.object_store import open_object_store

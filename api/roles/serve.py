@@ -9,9 +9,9 @@ from contextlib import nullcontext
 import structlog
 import uvicorn
 
+from api.access.keyring import say_if_there_is_no_key
 from api.app import create_app
 from api.database.database import Database
-from api.keyring import say_if_there_is_no_key
 from common.catalogue import Catalogue
 from common.errors import SettingsInvalid, UnknownModel
 from common.job_log import open_job_log

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import decode
 from api.database import dead_letters
 from api.database.dead_letters import LetterFilter, LetterGroup
 from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
+from api.intake.asking import decode
+from api.intake.uploads import MAX_TEXT_BYTES, read_body
 from api.presenting import iso_time
 from api.problems import Problem
 from api.routes import examples
@@ -29,7 +30,6 @@ from api.schemas import (
     DeadLetterSelection,
     DeadLetterUrls,
 )
-from api.uploads import MAX_TEXT_BYTES, read_body
 from common.job import Job
 
 PAGE = 100

@@ -9,17 +9,17 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import decode
-from api.authentication import admit_job
+from api.access.authentication import admit_job
 from api.dependencies import Parts, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
-from api.inputs import decode_base64, decode_data_uri
-from api.pictures import check_picture
+from api.intake.asking import decode
+from api.intake.inputs import decode_base64, decode_data_uri
+from api.intake.pictures import check_picture
+from api.intake.uploads import read_body
 from api.problems import Problem
 from api.routes import examples
 from api.schemas import Title, TitleRequest
 from api.submit import Submission, new_id
-from api.uploads import read_body
 from common.job import Job, JobState
 
 router = APIRouter(tags=["Aliases"])

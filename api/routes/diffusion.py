@@ -9,18 +9,18 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import Asked, check
-from api.authentication import admit_job
+from api.access.authentication import admit_job
 from api.creating import REPLAYED
 from api.dependencies import Parts, base_of, parts_of
 from api.documentation import LEDGER, described
+from api.intake.asking import Asked, check
+from api.intake.uploads import Form, read_form
 from api.presenting import access_link
 from api.problems import Problem
 from api.repeating import KEY_HEADER, Accepted, key_of
 from api.routes import examples
 from api.schemas import DiffusionReply, PredictionRequest
 from api.submit import new_id
-from api.uploads import Form, read_form
 from common.job import Priority
 
 router = APIRouter(tags=["Aliases"])

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.authentication import while_it_works
+from api.access.authentication import while_it_works
 from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described
-from api.job_events import Stand
+from api.live.job_events import Stand
+from api.live.streams import EventStream, for_replicate, of_job, of_owner
 from api.problems import Problem
 from api.routes import examples
-from api.streams import EventStream, for_replicate, of_job, of_owner
 
 router = APIRouter(tags=["Events"])
 

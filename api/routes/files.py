@@ -10,20 +10,20 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import check_metadata, decode
 from api.database import files
 from api.database.files import FileRow
 from api.dependencies import base_of, owner_of, parts_of
 from api.documentation import LEDGER, described
-from api.inputs import FILES_PATH
-from api.pictures import check_picture
+from api.intake.asking import check_metadata, decode
+from api.intake.inputs import FILES_PATH
+from api.intake.pictures import check_picture
+from api.intake.uploads import Hold, read_form
 from api.presenting import iso_time
 from api.problems import Problem
 from api.routes import examples
 from api.routes.predictions import PAGE, cursor_of, page_url
 from api.schemas import FilePage, FileUrls, StoredFile
 from api.submit import input_key, new_id
-from api.uploads import Hold, read_form
 from common.job import JsonObject
 
 router = APIRouter(tags=["Files"])

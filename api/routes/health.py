@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import authentication
-from api.authentication import Needs
+from api.access import authentication
+from api.access.authentication import Needs
+from api.access.keys import Scope
 from api.dependencies import Parts, parts_of
 from api.documentation import described
-from api.keys import Scope
 from api.problems import Problem
 from api.schemas import DependencyState, Liveness, Readiness
 from common import topic

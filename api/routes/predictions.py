@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.authentication import admit_job
+from api.access.authentication import admit_job
 from api.creating import accept_request, create_reply
 from api.database import jobs
 from api.dependencies import Parts, base_of, parts_of, seen_by

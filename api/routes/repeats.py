@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.authentication import admit_job
+from api.access.authentication import admit_job
 from api.creating import accept_request, create_reply
 from api.dependencies import owner_of, parts_of, seen_by
 from api.documentation import LEDGER, described

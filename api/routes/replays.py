@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.authentication import admit_job
+from api.access.authentication import admit_job
 from api.database import dead_letters
 from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described

@@ -11,18 +11,18 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import decode
 from api.database import delivery_pages, webhook_endpoints
 from api.database.delivery_pages import Delivery, DeliveryFilter
 from api.database.telling import EVENTS
 from api.dependencies import base_of, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
+from api.intake.asking import decode
+from api.intake.uploads import MAX_TEXT_BYTES, read_body
 from api.presenting import iso_time
 from api.problems import Problem
 from api.routes import webhook_examples as examples
 from api.routes.predictions import cursor_of, page_url
-from api.uploads import MAX_TEXT_BYTES, read_body
-from api.webhook_schemas import (
+from api.webhooks.schemas import (
     DeliveriesResent,
     DeliveryAttempt,
     DeliveryDetail,

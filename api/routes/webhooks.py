@@ -10,22 +10,22 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.asking import decode
 from api.database import delivery_pages, webhook_endpoints, webhook_secrets
 from api.database.delivery_pages import Delivery
 from api.database.telling import DEFAULT_EVENTS
 from api.database.webhook_endpoints import Endpoint
 from api.dependencies import base_of, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
+from api.intake.asking import decode
+from api.intake.uploads import MAX_TEXT_BYTES, read_body
 from api.presenting import iso_time
 from api.problems import Problem
 from api.routes import webhook_examples as examples
 from api.routes.predictions import cursor_of, page_url
 from api.routes.webhook_deliveries import present_delivery
 from api.submit import new_id
-from api.uploads import MAX_TEXT_BYTES, read_body
-from api.webhook_asking import webhook_events, webhook_url
-from api.webhook_schemas import (
+from api.webhooks.asking import webhook_events, webhook_url
+from api.webhooks.schemas import (
     NewWebhook,
     RotatedKey,
     Rotation,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from api.keys import id_of
+from api.access.keys import id_of
 from cli.exit_codes import ExitCode
 from tests.ledger import ledger_url
 

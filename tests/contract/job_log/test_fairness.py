@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from api.lanes import lane
+from api.access.lanes import lane
 from common.job import Priority
 from common.job_log import Delivery, JobLog, Subscription
 from common.topic import consumer_group, job_topic, job_topics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.backlog import Backlog, kind_of
+from api.access.backlog import Backlog, kind_of
 from api.database import sweeping
 from api.database.accepting import Accepting
 from api.database.database import Database

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
+from api.access.keyring import Keyring
+from api.access.keys import KEY_SECONDS, ApiKey, Scope, make_key
 from api.database import jobs, keys
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.database.jobs import JobFilter
-from api.keyring import Keyring
-from api.keys import KEY_SECONDS, ApiKey, Scope, make_key
 from tests.ledger import new_job
 
 pytestmark = pytest.mark.anyio

@@ -12,9 +12,9 @@ import httpx2
 import msgspec
 import pytest
 
-from api import streams
 from api.database import ending
 from api.dependencies import Parts
+from api.live import streams
 from common import topic, wire
 from common.events import JobProgress, JobStarted, JobUpdate
 from common.job import JobState

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from api.access.keys import KEY_SECONDS, Scope, make_key
 from api.database import keys
 from api.database.tables import api_keys
-from api.keys import KEY_SECONDS, Scope, make_key
 from common.settings import Settings
 from tests.integration.api.running import DEADLINE, Api, running_api
 
@@ -203,7 +203,7 @@ async def test_a_body_is_not_read_before_the_key_is_known(api: Api) -> None:
 async def test_a_stream_ends_with_its_key(
     api: Api, jpeg: bytes, monkeypatch: pytest.MonkeyPatch, path: str, field: str
 ) -> None:
-    monkeypatch.setattr("api.streams.KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("api.live.streams.KEEP_ALIVE_SECONDS", 0.05)
     headers = await bearer(api)
     job = await submitted(api, jpeg, headers)
     ended = update(api_keys).where(api_keys.c.id == headers["Authorization"].split("_")[1])

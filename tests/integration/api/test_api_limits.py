@@ -11,10 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.admission import Admission
+from api.access.admission import Admission
+from api.access.keys import Scope, make_key
 from api.database import ending, keys
 from api.database.ending import End
-from api.keys import Scope, make_key
 from common.job import JobState, Priority
 from common.settings import Settings
 from common.topic import job_topic

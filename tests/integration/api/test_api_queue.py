@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.queues import Queues
+from api.live.queues import Queues
 from common import wire
 from common.events import JobStarted, WorkerHeartbeat, WorkerState
 from common.job_log import Position, open_job_log

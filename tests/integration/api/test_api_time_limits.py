@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from replicate.prediction import Prediction
 
-from api.deadlines import Deadlines
+from api.upkeep.deadlines import Deadlines
 from common.events import JobProgress, JobStarted
 from tests.integration.api.running import Api
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.database import Database
-from api.waiting import Waiters
-from api.watching import MOST_PENDING, Change, Watch, Watching
+from api.live.waiting import Waiters
+from api.live.watching import MOST_PENDING, Change, Watch, Watching
 from common import topic, wire
 from common.events import JobProgress, JobStarted, JobUpdate
 from common.job import JobState

@@ -23,7 +23,7 @@ from api.database.database import Database
 from api.database.ending import End
 from api.database.positions import Appended
 from api.recorder import Recorder
-from api.repairing import Damage
+from api.upkeep.repairing import Damage
 from cli.errors import UsageWrong
 from cli.repair import repaired
 from common import wire

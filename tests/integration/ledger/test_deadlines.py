@@ -10,8 +10,8 @@ import pytest
 
 from api.database.accepting import Accepting
 from api.database.database import Database
-from api.deadlines import Deadlines
 from api.recorder import Recorder
+from api.upkeep.deadlines import Deadlines
 from common import wire
 from common.events import JobFailed, JobStarted
 from common.job import JobSpec, JobState

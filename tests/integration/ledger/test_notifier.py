@@ -21,8 +21,8 @@ from api.database.database import Database
 from api.database.ending import End
 from api.database.tables import webhook_endpoints
 from api.notifier import MOST_CLAIMED, MOST_OF_A_HOST, MOST_SENDING, MOST_TAKEN
-from api.webhook_body import signed_headers
-from api.webhook_schedule import SCHEDULE
+from api.webhooks.body import signed_headers
+from api.webhooks.schedule import SCHEDULE
 from common import wire
 from common.events import JobUpdate
 from common.job import Job, JobState, Output

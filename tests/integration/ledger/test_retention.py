@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from api import retention
 from api.database import files
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.database.ending import End, end
 from api.database.files import FileRow
 from api.database.tables import KEPT, STORED_INPUT, jobs
-from api.removal import Remover
-from api.retention import Retention
+from api.upkeep import retention
+from api.upkeep.removal import Remover
+from api.upkeep.retention import Retention
 from common.errors import StoreUnavailable
 from common.job import Job, JobSpec, JobState, Output, OutputFile
 from common.object_store import ObjectStore, open_object_store

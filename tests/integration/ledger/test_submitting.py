@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from api.backlog import Backlog
+from api.access.backlog import Backlog
 from api.database.accepting import Accepting
 from api.database.database import Database
-from api.inputs_in_use import InputsInUse
 from api.submit import Submission, Submitter, new_id
+from api.upkeep.inputs_in_use import InputsInUse
 from common.catalogue import ModelSpec, Task
 from common.job import JobState
 from common.job_log import JobLog

@@ -1,0 +1,1 @@
+"""What jobs and workers do now, for whoever watches or waits."""

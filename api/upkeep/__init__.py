@@ -1,0 +1,1 @@
+"""What time does to jobs and their bytes, and what mends the rest."""

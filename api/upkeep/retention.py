@@ -1,0 +1,111 @@
+"""Removes what was kept for long enough, and objects that belong to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import structlog
+
+from api.database import removing
+from api.database.database import Database
+from api.upkeep.removal import Remover, is_settled
+from common.errors import Unavailable
+from common.object_store import ObjectInfo, ObjectStore
+
+MOST_JOBS = 200  # of one batch, and the most objects that are looked at in one step
+MOST_BATCHES = 20  # of one round
+EVERY_SECONDS = 10.0
+ORPHAN_SECONDS = 86_400.0  # no attempt and no upload is under way for that long
+
+logger = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Goes round and round; of all processes that do, one at a time.
+
+    Jobs and files that are due go in batches. Then a stretch of the object store is looked at;
+    the next round goes on behind it, and after the last object at the first again.
+    """
+
+    def __init__(self, *, store: ObjectStore, database: Database, result_seconds: float) -> None:
+        self._store, self._database = store, database
+        self._result_seconds = result_seconds
+        self._remover = Remover(store=store, database=database)
+        self._objects: AsyncIterator[ObjectInfo] | None = None
+
+    async def run(self) -> None:
+        """A round every EVERY_SECONDS, until cancelled."""
+        while True:
+            try:
+                async with self._database.alone("retention") as mine:
+                    if mine:
+                        await self.expire()
+                        await self.sweep_orphans()
+            except Unavailable as error:
+                logger.warning("retention_waits", reason=str(error))
+            except Exception:  # the loop's edge: the next round may do better
+                logger.exception("retention_failed")
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def expire(self) -> int:
+        """Remove jobs and files that are due; how many. Raises LedgerUnavailable."""
+        if not self._result_seconds:
+            return 0
+        before, count = time.time() - self._result_seconds, 0
+        for _ in range(MOST_BATCHES):
+            async with self._database.read() as connection:
+                due = await removing.expired(connection, before=before, limit=MOST_JOBS)
+                old = await removing.expired_files(connection, before=before, limit=MOST_JOBS)
+            removed = await self._remover.remove(due) if due else 0
+            if old:
+                async with self._database.write() as connection:
+                    await removing.remove_files(connection, old)
+            count += removed + len(old)
+            if not removed and not old:
+                break
+        if count:
+            logger.info("expired", removed=count)
+        return count
+
+    async def sweep_orphans(self) -> int:
+        """Delete what belongs to nobody among the next objects; how many.
+
+        Raises StoreUnavailable, LedgerUnavailable.
+        """
+        old, count = [each.key for each in await self._next_objects() if is_old(each)], 0
+        for first in range(0, len(old), MOST_JOBS):
+            keys = set(old[first : first + MOST_JOBS])
+            inputs = {key for key in keys if key.startswith(removing.INPUTS)}
+            count += await self._remover.delete_old_inputs(inputs)
+            count += await self._remover.delete_outputs(keys - inputs)
+        if count:
+            logger.info("orphans_deleted", objects=count)
+        return count
+
+    async def _next_objects(self) -> list[ObjectInfo]:
+        if self._objects is None:
+            self._objects = self._all()
+        found: list[ObjectInfo] = []
+        try:
+            async for each in self._objects:
+                found.append(each)
+                if len(found) == MOST_JOBS * MOST_BATCHES:
+                    return found
+        except BaseException:
+            self._objects = None
+            raise
+        self._objects = None
+        return found
+
+    async def _all(self) -> AsyncIterator[ObjectInfo]:
+        for prefix in (removing.INPUTS, removing.OUTPUTS):
+            async for each in self._store.list(prefix):
+                yield each
+
+
+def is_old(found: ObjectInfo) -> bool:
+    """Whether whoever stored it has had the time to refer to it."""
+    settled = not found.key.startswith(removing.INPUTS) or is_settled(found.key)
+    return settled and found.modified_at < time.time() - ORPHAN_SECONDS

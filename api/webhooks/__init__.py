@@ -1,0 +1,1 @@
+"""Webhooks: what a request may ask of them, what is sent, and when."""
