@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from infra.servers import Servers
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines are busy at times
+hypothesis.settings.load_profile("untimed")
 
 SETTINGS = ("DARKROOM_JOB_LOG_URL", "DARKROOM_OBJECT_STORE_URL", "DARKROOM_DATABASE_URL")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
