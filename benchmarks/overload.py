@@ -1,4 +1,4 @@
-"""Overload: refusals within 100 ms at ten times capacity, while accepted work keeps its rate.
+"""Overload: how soon ten times the capacity is refused, and what it does to accepted work.
 
     python -m benchmarks.overload
 

@@ -35,7 +35,7 @@ SMALL, LARGE = 10_000, 3_000_000
 CALLS = 300
 OWNERS, MODELS = 20, 10
 MODEL, OWNER = "owner/model-3", "owner-3"
-CHUNK = 250_000
+CHUNK = 25_000  # rows of a statement, which the ledger gives 15 seconds
 
 Ask = Callable[[Database, str], Awaitable[object]]
 
