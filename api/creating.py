@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +11,7 @@ from api.dependencies import Parts, base_of, wait_of
 from api.intake.asking import read_submission
 from api.presenting import present
 from api.repeating import Accepted, as_created
+from api.replies import json_reply
 from common.job import Job
 
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -31,11 +31,10 @@ async def create_reply(
         job = await _ended(parts, job, wait)
     job = as_created(job)
     base = base_of(request)
-    return Response(
-        msgspec.json.encode(present(job, base, parts.queues)),
-        status_code=201 if job.state.terminal else 202,
-        media_type="application/json",
-        headers={
+    return json_reply(
+        present(job, base, parts.queues),
+        201 if job.state.terminal else 202,
+        {
             "Location": f"{base}/v1/predictions/{job.id}",
             **(REPLAYED if accepted.replayed else {}),
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -17,10 +17,11 @@ from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
 from api.intake.asking import decode
 from api.intake.uploads import MAX_TEXT_BYTES, read_body
+from api.pages import PAGE, cursor_of, page_url, seconds_of
 from api.presenting import iso_time
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import examples
-from api.routes.predictions import cursor_of, page_url
 from api.schemas import (
     DeadLetter,
     DeadLetterGroup,
@@ -32,7 +33,6 @@ from api.schemas import (
 )
 from common.job import Job
 
-PAGE = 100
 MOST_AT_ONCE = 500  # letters that one call deals with
 PATH = "/v1/dead-letters"
 
@@ -87,7 +87,7 @@ async def list_dead_letters(
             connection, owner=seen_by(request), filter=wanted, cursor=place, limit=PAGE
         )
     base = base_of(request)
-    return _json(
+    return json_reply(
         DeadLetterPage(
             next=page_url(request, base, page.next),
             previous=page_url(request, base, page.previous),
@@ -108,7 +108,7 @@ async def group_dead_letters(request: Request, cause: Word = None, model: Word =
     async with parts_of(request).database.read() as connection:
         groups = await dead_letters.groups(connection, owner=seen_by(request), filter=wanted)
     base = base_of(request)
-    return _json(DeadLetterGroups(results=[_present_group(group, base) for group in groups]))
+    return json_reply(DeadLetterGroups(results=[_present_group(group, base) for group in groups]))
 
 
 @router.post(
@@ -127,7 +127,7 @@ async def discard_dead_letters(request: Request) -> Response:
     reply = await _discard(request, wanted.filter)
     if not reply.done and not wanted.all:
         raise nothing_there("no_dead_letter_matches")
-    return _json(reply)
+    return json_reply(reply)
 
 
 @router.post(
@@ -145,7 +145,7 @@ async def discard_dead_letter(request: Request, prediction_id: str) -> Response:
     reply = await _discard(request, LetterFilter(ids=(letter.id,)))
     if not reply.done:  # somebody was faster
         raise nothing_there("unknown_dead_letter")
-    return _json(reply)
+    return json_reply(reply)
 
 
 async def _discard(request: Request, wanted: LetterFilter) -> DeadLettersDiscarded:
@@ -205,10 +205,10 @@ def _filter(selection: DeadLetterSelection) -> LetterFilter:
         ids=None if ids is None else tuple(ids),
         cause=selection.cause,
         model=selection.model,
-        created_after=_seconds(selection.created_after),
-        created_before=_seconds(selection.created_before),
-        failed_after=_seconds(selection.failed_after),
-        failed_before=_seconds(selection.failed_before),
+        created_after=seconds_of(selection.created_after),
+        created_before=seconds_of(selection.created_before),
+        failed_after=seconds_of(selection.failed_after),
+        failed_before=seconds_of(selection.failed_before),
     )
 
 
@@ -250,14 +250,3 @@ def _present_group(group: LetterGroup, base: str) -> DeadLetterGroup:
         last_failed_at=iso_time(group.last_failed_at),
         sample=_present(group.sample, base),
     )
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    """Seconds since the epoch; a time without a zone is UTC."""
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _json(body: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from api.intake.inputs import decode_base64, decode_data_uri
 from api.intake.pictures import check_picture
 from api.intake.uploads import read_body
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import examples
 from api.schemas import Title, TitleRequest
 from api.submit import Submission, new_id
@@ -70,9 +70,7 @@ async def title_image(request: Request) -> Response:
         job = await _give_up(parts, job, seconds)
     if job.state is not JobState.SUCCEEDED or job.output is None:
         raise Problem(job.error_code or "failed", job.error or "The prediction failed.", status=422)
-    return Response(
-        msgspec.json.encode(Title(title=job.output.text or "")), media_type="application/json"
-    )
+    return json_reply(Title(title=job.output.text or ""))
 
 
 async def _accept(request: Request, parts: Parts, job_id: str) -> Job:

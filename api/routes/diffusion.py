@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +17,7 @@ from api.intake.uploads import Form, read_form
 from api.presenting import access_link
 from api.problems import Problem
 from api.repeating import KEY_HEADER, Accepted, key_of
+from api.replies import json_reply
 from api.routes import examples
 from api.schemas import DiffusionReply, PredictionRequest
 from api.submit import new_id
@@ -88,11 +88,7 @@ async def diffuse(
     reply = DiffusionReply(
         image_id=job.id, message=_MESSAGE, access_link=access_link(job, base_of(request))
     )
-    return Response(
-        msgspec.json.encode(reply),
-        media_type="application/json",
-        headers=REPLAYED if accepted.replayed else None,
-    )
+    return json_reply(reply, headers=REPLAYED if accepted.replayed else None)
 
 
 async def _accept(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,10 +17,11 @@ from api.intake.asking import check_metadata, decode
 from api.intake.inputs import FILES_PATH
 from api.intake.pictures import check_picture
 from api.intake.uploads import Hold, read_form
+from api.pages import PAGE, cursor_of, page_url
 from api.presenting import iso_time
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import examples
-from api.routes.predictions import PAGE, cursor_of, page_url
 from api.schemas import FilePage, FileUrls, StoredFile
 from api.submit import input_key, new_id
 from common.job import JsonObject
@@ -73,11 +73,7 @@ async def upload_file(request: Request) -> Response:
     parts = parts_of(request)
     with parts.uploads.hold() as hold:
         file = await _store(request, hold)
-    return Response(
-        msgspec.json.encode(_present(request, file)),
-        status_code=201,
-        media_type="application/json",
-    )
+    return json_reply(_present(request, file), 201)
 
 
 @router.get(
@@ -98,7 +94,7 @@ async def list_files(
         previous=None,
         results=[_present(request, file) for file in page.files],
     )
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return json_reply(body)
 
 
 @router.get(
@@ -111,7 +107,7 @@ async def get_file(request: Request, file_id: str) -> Response:
         file = await files.get(connection, owner_of(request), _id(file_id))
     if file is None:
         raise _unknown()
-    return Response(msgspec.json.encode(_present(request, file)), media_type="application/json")
+    return json_reply(_present(request, file))
 
 
 @router.delete(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from api.access.keys import Scope
 from api.dependencies import Parts, parts_of
 from api.documentation import described
 from api.problems import Problem
+from api.replies import json_reply
 from api.schemas import DependencyState, Liveness, Readiness
 from common import topic
 from common.errors import Unavailable
@@ -37,7 +37,7 @@ _READY = {
 @router.get("/livez", **described(reply="Liveness", example={"status": "alive"}))
 async def livez() -> Response:
     """The process answers."""
-    return Response(msgspec.json.encode(Liveness(status="alive")), media_type="application/json")
+    return json_reply(Liveness(status="alive"))
 
 
 @router.get("/readyz", **described("not_ready", reply="Readiness", example=_READY))
@@ -52,7 +52,7 @@ async def readyz(request: Request) -> Response:
             members={"dependencies": states},
         )
     body = Readiness(status="ready", dependencies=states)
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return json_reply(body)
 
 
 @router.get(

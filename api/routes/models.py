@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +10,7 @@ from api.dependencies import Parts, base_of, parts_of
 from api.documentation import described
 from api.presenting import iso_time, version_id_of
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import examples
 from api.schemas import Model, ModelPage, ModelVersion, VersionPage, WorkerView
 from common.catalogue import ModelSpec
@@ -29,7 +29,7 @@ async def list_models(request: Request) -> Response:
     parts = parts_of(request)
     models = [_present(model, parts, base_of(request)) for model in parts.catalogue]
     body = ModelPage(object="list", data=models, next=None, previous=None, results=models)
-    return _json(body)
+    return json_reply(body)
 
 
 @router.api_route("/v1/models", methods=["QUERY"], include_in_schema=False)
@@ -48,7 +48,7 @@ async def search_models(request: Request) -> Response:
         for model in models
         if all(word in f"{model.id} {model.description}".lower() for word in words)
     ]
-    return _json(ModelPage(object="list", data=found, next=None, previous=None, results=found))
+    return json_reply(ModelPage(object="list", data=found, next=None, previous=None, results=found))
 
 
 @router.get(
@@ -58,7 +58,7 @@ async def search_models(request: Request) -> Response:
 async def get_model(request: Request, owner: str, name: str) -> Response:
     """One model."""
     parts = parts_of(request)
-    return _json(_present(parts.catalogue[f"{owner}/{name}"], parts, base_of(request)))
+    return json_reply(_present(parts.catalogue[f"{owner}/{name}"], parts, base_of(request)))
 
 
 @router.get(
@@ -69,7 +69,7 @@ async def list_versions(request: Request, owner: str, name: str) -> Response:
     """The versions of a model: the one that the catalogue names."""
     parts = parts_of(request)
     version = _version(parts.catalogue[f"{owner}/{name}"], parts)
-    return _json(VersionPage(next=None, previous=None, results=[version]))
+    return json_reply(VersionPage(next=None, previous=None, results=[version]))
 
 
 @router.get(
@@ -83,7 +83,7 @@ async def get_version(request: Request, owner: str, name: str, version_id: str) 
     version = _version(model, parts)
     if version_id not in (version.id, model.version):
         raise Problem("unknown_model", f"{model.name} has one version alone: {version.id}.")
-    return _json(version)
+    return json_reply(version)
 
 
 def _present(model: ModelSpec, parts: Parts, base: str) -> Model:
@@ -142,7 +142,3 @@ def _openapi(model: ModelSpec) -> JsonObject:
         "paths": {},
         "components": {"schemas": {"Input": takes, "Output": gives}},
     }
-
-
-def _json(body: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Annotated
-from urllib.parse import urlencode
 
-import msgspec
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,15 +15,15 @@ from api.creating import accept_request, create_reply
 from api.database import jobs
 from api.dependencies import Parts, base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
+from api.pages import PAGE, cursor_of, page_url, seconds_of
 from api.presenting import present
 from api.problems import Problem
 from api.repeating import KEY_HEADER, key_of
+from api.replies import json_reply
 from api.routes import examples
 from api.schemas import PredictionPage
 from api.submit import new_id
 from common.job import Job, JobState
-
-PAGE = 100
 
 router = APIRouter(tags=["Predictions"])
 
@@ -180,8 +178,8 @@ async def list_predictions(
         status=status,
         model=model,
         label=label,
-        created_after=_seconds(created_after),
-        created_before=_seconds(created_before),
+        created_after=seconds_of(created_after),
+        created_before=seconds_of(created_before),
     )
     async with parts.database.read() as connection:
         page = await jobs.page(
@@ -198,7 +196,7 @@ async def list_predictions(
         previous=page_url(request, base, page.previous),
         results=[present(job, base, parts.queues) for job in page.jobs],
     )
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return json_reply(body)
 
 
 @router.post(
@@ -246,30 +244,4 @@ async def _create(request: Request, model: str | None) -> Response:
 
 
 def _reply(request: Request, parts: Parts, job: Job, status: int) -> Response:
-    body = msgspec.json.encode(present(job, base_of(request), parts.queues))
-    return Response(body, status_code=status, media_type="application/json")
-
-
-def cursor_of(word: str | None) -> jobs.Cursor | None:
-    """Raises Problem for a word that no page of ours gave."""
-    try:
-        return None if word is None else jobs.Cursor.decode(word)
-    except ValueError as error:
-        raise Problem(
-            "invalid_request", f"cursor: {error}: take it from `next` or `previous`."
-        ) from error
-
-
-def page_url(request: Request, base: str, cursor: jobs.Cursor | None) -> str | None:
-    """The request's own URL, at another cursor."""
-    if cursor is None:
-        return None
-    query = {**request.query_params, "cursor": cursor.encode()}
-    return f"{base}{request.url.path}?{urlencode(query)}"
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    """Seconds since the epoch; a time without a zone is UTC."""
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return json_reply(present(job, base_of(request), parts.queues), status)

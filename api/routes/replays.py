@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from api.database import dead_letters
 from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described
 from api.replaying import Replays, replay, replay_some
+from api.replies import json_reply
 from api.routes import examples
 from api.routes.dead_letters import (
     PATH,
@@ -87,4 +87,4 @@ def _reply(request: Request, replays: Replays, remaining: int) -> Response:
             for one in replays.refused
         ],
     )
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return json_reply(body)

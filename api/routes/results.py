@@ -6,7 +6,6 @@ import hmac
 from pathlib import PurePosixPath
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,6 +15,7 @@ from api.dependencies import Parts, base_of, parts_of
 from api.documentation import LEDGER, described, reference
 from api.presenting import output_of
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import examples
 from api.schemas import Pending, TextResult
 from common.job import Job, JobState, Output, OutputFile
@@ -71,7 +71,7 @@ async def get_result(request: Request, prediction_id: str, token: str) -> Respon
     output = _output(job)
     if "application/json" in request.headers.get("accept", "") or len(output.files) > 1:
         body = TextResult(id=job.id, output=output_of(job, base_of(request)))
-        return Response(msgspec.json.encode(body), media_type="application/json", headers=_SAFE)
+        return json_reply(body, headers=_SAFE)
     if not output.files:
         return Response(output.text or "", media_type="text/plain; charset=utf-8", headers=_SAFE)
     file = output.files[0]
@@ -121,9 +121,7 @@ def _pending(job: Job, parts: Parts) -> Response:
     reason = parts.workers.model(job.spec.model).reason if job.state is JobState.STARTING else ""
     body = Pending(id=job.id, status=job.state, reason=reason)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "no-store"}
-    return Response(
-        msgspec.json.encode(body), status_code=202, media_type="application/json", headers=headers
-    )
+    return json_reply(body, 202, headers)
 
 
 def _output(job: Job) -> Output:

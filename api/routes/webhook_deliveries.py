@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -18,10 +18,11 @@ from api.dependencies import base_of, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
 from api.intake.asking import decode
 from api.intake.uploads import MAX_TEXT_BYTES, read_body
+from api.pages import PAGE, cursor_of, page_url, seconds_of
 from api.presenting import iso_time
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import webhook_examples as examples
-from api.routes.predictions import cursor_of, page_url
 from api.webhooks.schemas import (
     DeliveriesResent,
     DeliveryAttempt,
@@ -31,7 +32,6 @@ from api.webhooks.schemas import (
     DeliveryView,
 )
 
-PAGE = 100
 MOST_AT_ONCE = 1000  # that one call sends again
 PATH = "/v1/webhooks/deliveries"
 
@@ -76,7 +76,7 @@ async def list_deliveries(
         found, older = await delivery_pages.page(
             connection, owner=owner_of(request), filter=wanted, cursor=place, limit=PAGE
         )
-    return _json(
+    return json_reply(
         DeliveryPage(
             next=page_url(request, base_of(request), older),
             previous=None,
@@ -121,7 +121,7 @@ async def resend_deliveries(request: Request) -> Response:
             "no_delivery_matches",
             f"No ended delivery to an active webhook matches: see GET {PATH} for those there are.",
         )
-    return _json(DeliveriesResent(resent=count, more=count == MOST_AT_ONCE))
+    return json_reply(DeliveriesResent(resent=count, more=count == MOST_AT_ONCE))
 
 
 @router.get(
@@ -145,7 +145,9 @@ async def get_delivery(request: Request, delivery_id: str) -> Response:
         )
         for row in rows
     ]
-    return _json(DeliveryDetail(**msgspec.to_builtins(present_delivery(delivery)), history=history))
+    return json_reply(
+        DeliveryDetail(**msgspec.to_builtins(present_delivery(delivery)), history=history)
+    )
 
 
 @router.post(
@@ -173,7 +175,7 @@ async def resend_delivery(request: Request, delivery_id: str) -> Response:
                     f"/v1/webhooks/{delivery.endpoint}/resume first.",
                 )
         await delivery_pages.send_one_again(connection, delivery.id, time.time())
-    return _json(present_delivery(await _delivery(request, delivery_id)), 202)
+    return json_reply(present_delivery(await _delivery(request, delivery_id)), 202)
 
 
 def present_delivery(delivery: Delivery) -> DeliveryView:
@@ -222,17 +224,6 @@ async def _filter(request: Request, selection: DeliverySelection) -> DeliveryFil
         job=selection.prediction,
         state=selection.state,
         event=selection.event,
-        created_after=_seconds(selection.created_after),
-        created_before=_seconds(selection.created_before),
+        created_after=seconds_of(selection.created_after),
+        created_before=seconds_of(selection.created_before),
     )
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    """Seconds since the epoch; a time without a zone is UTC."""
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _json(body: msgspec.Struct, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

@@ -18,10 +18,11 @@ from api.dependencies import base_of, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
 from api.intake.asking import decode
 from api.intake.uploads import MAX_TEXT_BYTES, read_body
+from api.pages import PAGE, cursor_of, page_url
 from api.presenting import iso_time
 from api.problems import Problem
+from api.replies import json_reply
 from api.routes import webhook_examples as examples
-from api.routes.predictions import cursor_of, page_url
 from api.routes.webhook_deliveries import present_delivery
 from api.submit import new_id
 from api.webhooks.asking import webhook_events, webhook_url
@@ -35,7 +36,6 @@ from api.webhooks.schemas import (
     WebhookView,
 )
 
-PAGE = 100
 MOST_WEBHOOKS = 20  # of an owner: each job's end makes a delivery to every one
 LONGEST_OVERLAP = 7 * 86_400.0  # seconds
 PATH = "/v1/webhooks"
@@ -86,7 +86,7 @@ async def create_webhook(request: Request) -> Response:
         await webhook_endpoints.add(connection, endpoint)
         secret = await webhook_secrets.add(connection, owner, endpoint.id, now)
     shown = msgspec.to_builtins(_present(endpoint))
-    return _json(NewWebhook(**shown, secret=secret), 201)
+    return json_reply(NewWebhook(**shown, secret=secret), 201)
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def list_webhooks(
         found, older = await webhook_endpoints.page(
             connection, owner=owner_of(request), cursor=place, limit=PAGE
         )
-    return _json(
+    return json_reply(
         WebhookPage(
             next=page_url(request, base_of(request), older),
             previous=None,
@@ -117,7 +117,7 @@ async def get_default_secret(request: Request) -> Response:
     """The secret that signs the webhooks which your predictions name themselves."""
     async with parts_of(request).database.write() as connection:
         key = await webhook_secrets.default(connection, owner_of(request), time.time())
-    return _json(WebhookKey(key=key))
+    return json_reply(WebhookKey(key=key))
 
 
 @router.post(
@@ -142,7 +142,7 @@ async def rotate_default_secret(request: Request) -> Response:
 )
 async def get_webhook(request: Request, webhook_id: str) -> Response:
     """One webhook. Its secret is not shown again: rotate it for a new one."""
-    return _json(_present(await _endpoint(request, webhook_id)))
+    return json_reply(_present(await _endpoint(request, webhook_id)))
 
 
 @router.delete(
@@ -166,7 +166,7 @@ async def pause_webhook(request: Request, webhook_id: str) -> Response:
     endpoint = await _endpoint(request, webhook_id)
     async with parts_of(request).database.write() as connection:
         await webhook_endpoints.pause(connection, endpoint.owner, endpoint.id)
-    return _json(_present(await _endpoint(request, webhook_id)))
+    return json_reply(_present(await _endpoint(request, webhook_id)))
 
 
 @router.post(
@@ -178,7 +178,7 @@ async def resume_webhook(request: Request, webhook_id: str) -> Response:
     endpoint = await _endpoint(request, webhook_id)
     async with parts_of(request).database.write() as connection:
         await webhook_endpoints.resume(connection, endpoint.owner, endpoint.id, time.time())
-    return _json(_present(await _endpoint(request, webhook_id)))
+    return json_reply(_present(await _endpoint(request, webhook_id)))
 
 
 @router.post(
@@ -234,7 +234,7 @@ async def test_webhook(request: Request, webhook_id: str) -> Response:
     )
     async with parts_of(request).database.write() as connection:
         await delivery_pages.add(connection, delivery)
-    return _json(present_delivery(delivery), 202)
+    return json_reply(present_delivery(delivery), 202)
 
 
 async def _rotate(request: Request, endpoint: str | None) -> Response:
@@ -246,7 +246,7 @@ async def _rotate(request: Request, endpoint: str | None) -> Response:
         key = await webhook_secrets.rotate(
             connection, owner_of(request), endpoint, at=now, overlap=overlap
         )
-    return _json(RotatedKey(key=key, before_expires_at=iso_time(now + overlap)))
+    return json_reply(RotatedKey(key=key, before_expires_at=iso_time(now + overlap)))
 
 
 async def _endpoint(request: Request, webhook_id: str) -> Endpoint:
@@ -275,7 +275,3 @@ def _present(endpoint: Endpoint) -> WebhookView:
         reason=endpoint.reason,
         created_at=iso_time(endpoint.created_at),
     )
-
-
-def _json(body: msgspec.Struct, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

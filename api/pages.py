@@ -1,0 +1,38 @@
+"""Pages of lists, as requests ask for them and as replies lead on to the next."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+
+from api.database.jobs import Cursor
+from api.problems import Problem
+
+PAGE = 100  # items
+
+
+def cursor_of(word: str | None) -> Cursor | None:
+    """Raises Problem for a word that no page of ours gave."""
+    try:
+        return None if word is None else Cursor.decode(word)
+    except ValueError as error:
+        raise Problem(
+            "invalid_request", f"cursor: {error}: take it from `next` or `previous`."
+        ) from error
+
+
+def page_url(request: Request, base: str, cursor: Cursor | None) -> str | None:
+    """The request's own URL, at another cursor."""
+    if cursor is None:
+        return None
+    query = {**request.query_params, "cursor": cursor.encode()}
+    return f"{base}{request.url.path}?{urlencode(query)}"
+
+
+def seconds_of(moment: datetime | None) -> float | None:
+    """A filter's time in seconds since the epoch; one without a zone is UTC."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
