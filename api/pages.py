@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from api.database.jobs import Cursor
+from api.database.paging import Cursor
 from api.problems import Problem
 
 PAGE = 100  # items

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from api.database import dead_letters
 from api.database.dead_letters import LetterFilter
-from api.database.jobs import Cursor
+from api.database.paging import Cursor
 from api.dependencies import Parts
 from api.problems import Problem
 from api.repeating import own_key
@@ -66,7 +66,7 @@ async def replay_some(parts: Parts, *, owner: str | None, filter: LetterFilter) 
                 cursor=cursor,
                 limit=MOST_AT_ONCE - len(replays.made),
             )
-        await _replay_each(parts, page.letters, replays)
+        await _replay_each(parts, page.items, replays)
         cursor = page.next
         if cursor is None or len(replays.made) == MOST_AT_ONCE:
             break

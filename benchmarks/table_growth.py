@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.database import ending, jobs, sweeping
 from api.database.accepting import Accepting
 from api.database.database import Database
+from api.database.paging import Cursor
 from api.database.recording import start_first
 from api.submit import new_id
 from common.events import JobStarted
@@ -81,13 +82,13 @@ class Asking:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.accepting = Accepting(database)
-        self.cursor: jobs.Cursor | None = None
+        self.cursor: Cursor | None = None
 
     async def prepare(self) -> None:
         """A cursor that lies in the middle of the owner's jobs."""
         async with self.database.read() as connection:
             query = text("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY created_at) FROM jobs")
-            self.cursor = jobs.Cursor(await connection.scalar(query) or 0.0, "0")
+            self.cursor = Cursor(await connection.scalar(query) or 0.0, "0")
 
     async def whole_job(self) -> dict[str, float]:
         """Seconds of each statement that one job needs from its acceptance to its end."""
@@ -130,7 +131,7 @@ class Asking:
                 await sweeping.models(connection)
         return took
 
-    async def _page(self, wanted: jobs.JobFilter, cursor: jobs.Cursor | None) -> None:
+    async def _page(self, wanted: jobs.JobFilter, cursor: Cursor | None) -> None:
         async with self.database.read() as connection:
             await jobs.page(connection, owner=OWNER, filter=wanted, cursor=cursor, limit=100)
 

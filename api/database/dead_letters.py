@@ -10,10 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.database.jobs import Cursor
+from api.database.paging import Cursor, Page, beside, page_of
 from api.database.rows import job_of, spec_of
 from api.database.tables import DEAD, jobs
 from common.job import Job, JobSpec, Priority
@@ -38,15 +38,6 @@ class LetterFilter:
     created_before: float | None = None
     failed_after: float | None = None
     failed_before: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LetterPage:
-    """Some letters, the latest failures first, and where the pages before and after begin."""
-
-    letters: list[Job]
-    next: Cursor | None
-    previous: Cursor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,29 +71,14 @@ async def page(
     filter: LetterFilter,
     cursor: Cursor | None,
     limit: int,
-) -> LetterPage:
+) -> Page[Job]:
     """At most `limit` of the owner's letters next to `cursor`, or the latest without one.
 
     The cursor's time is that of the failure. Without `owner`, here and below, they are everyone's.
     """
-    newer = cursor is not None and cursor.newer
-    place = tuple_(jobs.c.completed_at, jobs.c.id)
-    query = _query(owner, filter)
-    if cursor is not None:
-        here = tuple_(cursor.created_at, cursor.id)
-        query = query.where(place > here if newer else place < here)
-    rows = (await connection.execute(_ordered(query, newer).limit(limit + 1))).all()
-    found = [job_of(row) for row in rows[:limit]]
-    more = len(rows) > limit
-    if newer:
-        found.reverse()
-    if not found:
-        return LetterPage([], None, None)
-    return LetterPage(
-        found,
-        next=_cursor(found[-1]) if more or newer else None,
-        previous=_cursor(found[0], newer=True) if (more if newer else cursor is not None) else None,
-    )
+    query = _page(owner, filter, cursor, limit + 1)
+    found = [job_of(row) for row in await connection.execute(query)]
+    return page_of(found, _place, cursor=cursor, limit=limit)
 
 
 async def groups(
@@ -149,7 +125,8 @@ async def discard(
     connection: AsyncConnection, *, owner: str | None, filter: LetterFilter, limit: int
 ) -> list[str]:
     """Discard at most `limit` letters, the latest first, and return their ids."""
-    chosen = _ordered(select(jobs.c.id).where(*_wanted(owner, filter))).limit(limit)
+    mine = select(jobs.c.id).where(*_wanted(owner, filter))
+    chosen = beside(mine, jobs.c.completed_at, jobs.c.id, None, limit)
     settled = (
         update(jobs)
         # The second condition looks again at rows that another writer held meanwhile.
@@ -206,16 +183,13 @@ def _wanted(owner: str | None, filter: LetterFilter) -> list[ColumnElement[bool]
     return conditions
 
 
-def _query(owner: str | None, filter: LetterFilter) -> Select[Any]:
-    return select(jobs).where(*_wanted(owner, filter))
+def _page(
+    owner: str | None, filter: LetterFilter, cursor: Cursor | None, limit: int
+) -> Select[Any]:
+    query = select(jobs).where(*_wanted(owner, filter))
+    return beside(query, jobs.c.completed_at, jobs.c.id, cursor, limit)
 
 
-def _ordered(query: Select[Any], oldest_first: bool = False) -> Select[Any]:
-    if oldest_first:
-        return query.order_by(jobs.c.completed_at.asc(), jobs.c.id.asc())
-    return query.order_by(jobs.c.completed_at.desc(), jobs.c.id.desc())
-
-
-def _cursor(letter: Job, *, newer: bool = False) -> Cursor:
+def _place(letter: Job) -> tuple[float, str]:
     assert letter.completed_at is not None
-    return Cursor(letter.completed_at, letter.id, newer=newer)
+    return letter.completed_at, letter.id

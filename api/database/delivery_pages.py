@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.database.jobs import Cursor
+from api.database.paging import Cursor, Page, beside, older, page_of
 from api.database.tables import webhook_attempts, webhook_deliveries, webhook_endpoints
 
 _id, _created_at = webhook_deliveries.c.id, webhook_deliveries.c.created_at
@@ -70,15 +70,13 @@ async def page(
     filter: DeliveryFilter,
     cursor: Cursor | None,
     limit: int,
-) -> tuple[list[Delivery], Cursor | None]:
-    """At most `limit`, newest first, and where the page of older ones begins."""
+) -> Page[Delivery]:
+    """At most `limit` of the owner's, from `cursor`, or the newest without one."""
+    cursor = older(cursor)
     query = select(webhook_deliveries).where(*_filters(owner, filter))
-    if cursor is not None:
-        query = query.where(tuple_(_created_at, _id) < tuple_(cursor.created_at, cursor.id))
-    query = query.order_by(_created_at.desc(), _id.desc()).limit(limit + 1)
+    query = beside(query, _created_at, _id, cursor, limit + 1)
     found = [Delivery(**row._mapping) for row in await connection.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return found[:limit], None if last is None else Cursor(last.created_at, last.id)
+    return page_of(found, lambda each: (each.created_at, each.id), cursor=cursor, limit=limit)
 
 
 async def send_again(

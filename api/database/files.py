@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Row, insert, select, tuple_
+from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.database.jobs import Cursor
+from api.database.paging import Cursor, Page, beside, older, page_of
 from api.database.rows import json_object, to_json
 from api.database.tables import files
 from common.job import JsonObject
@@ -30,14 +30,6 @@ class FileRow:
     created_at: float  # seconds since the epoch
 
 
-@dataclass(frozen=True, slots=True)
-class FilePage:
-    """Some files, newest first, and where the page of older ones begins."""
-
-    files: list[FileRow]
-    next: Cursor | None
-
-
 async def add(connection: AsyncConnection, file: FileRow) -> None:
     columns = {name: getattr(file, name) for name in FileRow.__slots__}
     await connection.execute(insert(files), {**columns, "metadata": to_json(file.metadata)})
@@ -52,17 +44,13 @@ async def get(connection: AsyncConnection, owner: str, file_id: str) -> FileRow 
 
 async def page(
     connection: AsyncConnection, *, owner: str, cursor: Cursor | None, limit: int
-) -> FilePage:
+) -> Page[FileRow]:
     """At most `limit` of the owner's files, from `cursor`, or the newest without one."""
+    cursor = older(cursor)
     query = select(files).where(files.c.owner == owner)
-    if cursor is not None:
-        place = tuple_(files.c.created_at, files.c.id)
-        query = query.where(place < tuple_(cursor.created_at, cursor.id))
-    query = query.order_by(files.c.created_at.desc(), files.c.id.desc()).limit(limit + 1)
-    rows = (await connection.execute(query)).all()
-    found = [_file_of(row) for row in rows[:limit]]
-    last = found[-1] if len(rows) > limit else None
-    return FilePage(found, None if last is None else Cursor(last.created_at, last.id))
+    query = beside(query, files.c.created_at, files.c.id, cursor, limit + 1)
+    found = [_file_of(row) for row in await connection.execute(query)]
+    return page_of(found, lambda file: (file.created_at, file.id), cursor=cursor, limit=limit)
 
 
 async def delete(connection: AsyncConnection, owner: str, file_id: str) -> FileRow | None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-from sqlalchemy import ColumnElement, Row, Select, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.access.keys import LOCAL
 from api.database import keys
+from api.database.paging import Cursor, Page, beside, page_of
 from api.database.rows import job_of
 from api.database.tables import job_labels, jobs
 from common.job import Job, JobState
-
-_LONGEST_CURSOR = 500  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,45 +30,6 @@ class JobFilter:
     label: str | None = None
     created_after: float | None = None
     created_before: float | None = None
-
-
-class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A place between two jobs, and the direction in which the page lies from there."""
-
-    created_at: float
-    id: str
-    newer: bool = False
-
-    def encode(self) -> str:
-        """As a word of letters, digits, - and _."""
-        return base64.urlsafe_b64encode(_encoder.encode(self)).decode().rstrip("=")
-
-    @classmethod
-    def decode(cls, word: str) -> Cursor:
-        """Raises ValueError for a word that `encode` did not make."""
-        try:
-            if len(word) > _LONGEST_CURSOR:
-                raise ValueError("too long")
-            padded = word.encode("ascii") + b"=" * (-len(word) % 4)
-            cursor = _decoder.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
-        except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-            raise ValueError(f"{word[:80]!r} is not a cursor of ours") from error
-        if not cursor.id.isprintable() or not cursor.id.isascii():
-            raise ValueError(f"{word[:80]!r} is not a cursor of ours")
-        return cursor
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Cursor)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some jobs, newest first, and where the pages of older and of newer ones begin."""
-
-    jobs: list[Job]
-    next: Cursor | None
-    previous: Cursor | None
 
 
 async def get(connection: AsyncConnection, job_id: str) -> Job | None:
@@ -94,31 +51,18 @@ async def page(
     filter: JobFilter,
     cursor: Cursor | None,
     limit: int,
-) -> Page:
+) -> Page[Job]:
     """At most `limit` of the owner's jobs, those next to `cursor`, or the newest without one.
 
     Without `owner` they are everyone's.
     """
-    newer = cursor is not None and cursor.newer
     rows: Sequence[Row[Any]]
     if owner is not None:
         rows = (await connection.execute(_page(owner, filter, cursor, limit + 1))).all()
     else:
         rows = await _of_everyone(connection, filter, cursor, limit + 1)
-    found = [job_of(row) for row in rows[:limit]]
-    if newer:
-        found.reverse()
-    more = len(rows) > limit
-    if not found:
-        return Page([], None, None)
-    oldest, newest = found[-1], found[0]
-    return Page(
-        found,
-        next=Cursor(oldest.created_at, oldest.id) if more or newer else None,
-        previous=Cursor(newest.created_at, newest.id, newer=True)
-        if (more if newer else cursor is not None)
-        else None,
-    )
+    found = [job_of(row) for row in rows]
+    return page_of(found, lambda job: (job.created_at, job.id), cursor=cursor, limit=limit)
 
 
 async def _of_everyone(
@@ -142,13 +86,7 @@ def _page(owner: str, filter: JobFilter, cursor: Cursor | None, limit: int) -> S
         query = query.where(job_labels.c.owner == owner, job_labels.c.label == filter.label)
         created_at, job_id = job_labels.c.created_at, job_labels.c.job
     query = query.where(*_filters(filter, created_at), jobs.c.owner == owner)
-    place = tuple_(created_at, job_id)
-    if cursor is not None:
-        here = tuple_(cursor.created_at, cursor.id)
-        query = query.where(place > here if cursor.newer else place < here)
-    if cursor is not None and cursor.newer:
-        return query.order_by(created_at.asc(), job_id.asc()).limit(limit)
-    return query.order_by(created_at.desc(), job_id.desc()).limit(limit)
+    return beside(query, created_at, job_id, cursor, limit)
 
 
 def _filters(filter: JobFilter, created_at: ColumnElement[float]) -> list[ColumnElement[bool]]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.database.jobs import Cursor
+from api.database.paging import Cursor, Page, beside, older, page_of
 from api.database.rows import to_json
 from api.database.tables import webhook_deliveries, webhook_endpoints
 
@@ -50,16 +50,13 @@ async def get(connection: AsyncConnection, owner: str, id: str) -> Endpoint | No
 
 async def page(
     connection: AsyncConnection, *, owner: str, cursor: Cursor | None, limit: int
-) -> tuple[list[Endpoint], Cursor | None]:
-    """At most `limit`, newest first, and where the page of older ones begins."""
+) -> Page[Endpoint]:
+    """At most `limit` of the owner's, from `cursor`, or the newest without one."""
+    cursor = older(cursor)
     query = select(webhook_endpoints).where(webhook_endpoints.c.owner == owner)
-    if cursor is not None:
-        query = query.where(tuple_(_created_at, _id) < tuple_(cursor.created_at, cursor.id))
-    query = query.order_by(_created_at.desc(), _id.desc()).limit(limit + 1)
-    rows = (await connection.execute(query)).all()
-    found = [_endpoint_of(row) for row in rows]
-    last = found[limit - 1] if len(found) > limit else None
-    return found[:limit], None if last is None else Cursor(last.created_at, last.id)
+    query = beside(query, _created_at, _id, cursor, limit + 1)
+    found = [_endpoint_of(row) for row in await connection.execute(query)]
+    return page_of(found, lambda each: (each.created_at, each.id), cursor=cursor, limit=limit)
 
 
 async def pause(connection: AsyncConnection, owner: str, id: str) -> None:

@@ -91,7 +91,7 @@ async def list_dead_letters(
         DeadLetterPage(
             next=page_url(request, base, page.next),
             previous=page_url(request, base, page.previous),
-            results=[_present(letter, base) for letter in page.letters],
+            results=[_present(letter, base) for letter in page.items],
         )
     )
 
@@ -178,9 +178,9 @@ async def letter_of(request: Request, prediction_id: str) -> Job:
             cursor=None,
             limit=1,
         )
-    if not page.letters:
+    if not page.items:
         raise nothing_there("unknown_dead_letter")
-    return page.letters[0]
+    return page.items[0]
 
 
 async def selected(request: Request) -> Selected:

@@ -92,7 +92,7 @@ async def list_files(
     body = FilePage(
         next=page_url(request, base, page.next),
         previous=None,
-        results=[_present(request, file) for file in page.files],
+        results=[_present(request, file) for file in page.items],
     )
     return json_reply(body)
 

@@ -189,12 +189,12 @@ async def list_predictions(
             cursor=cursor_of(cursor),
             limit=PAGE,
         )
-    await parts.queues.look(page.jobs)
+    await parts.queues.look(page.items)
     base = base_of(request)
     body = PredictionPage(
         next=page_url(request, base, page.next),
         previous=page_url(request, base, page.previous),
-        results=[present(job, base, parts.queues) for job in page.jobs],
+        results=[present(job, base, parts.queues) for job in page.items],
     )
     return json_reply(body)
 

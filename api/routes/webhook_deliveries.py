@@ -73,14 +73,14 @@ async def list_deliveries(
     )
     wanted, place = await _filter(request, selection), cursor_of(cursor)
     async with parts_of(request).database.read() as connection:
-        found, older = await delivery_pages.page(
+        page = await delivery_pages.page(
             connection, owner=owner_of(request), filter=wanted, cursor=place, limit=PAGE
         )
     return json_reply(
         DeliveryPage(
-            next=page_url(request, base_of(request), older),
+            next=page_url(request, base_of(request), page.next),
             previous=None,
-            results=[present_delivery(delivery) for delivery in found],
+            results=[present_delivery(delivery) for delivery in page.items],
         )
     )
 

@@ -98,14 +98,14 @@ async def list_webhooks(
     """Registered webhooks, newest first, 100 a page."""
     place = cursor_of(cursor)
     async with parts_of(request).database.read() as connection:
-        found, older = await webhook_endpoints.page(
+        page = await webhook_endpoints.page(
             connection, owner=owner_of(request), cursor=place, limit=PAGE
         )
     return json_reply(
         WebhookPage(
-            next=page_url(request, base_of(request), older),
+            next=page_url(request, base_of(request), page.next),
             previous=None,
-            results=[_present(endpoint) for endpoint in found],
+            results=[_present(endpoint) for endpoint in page.items],
         )
     )
 

@@ -14,8 +14,8 @@ from api.database.accepting import Accepting
 from api.database.database import Database
 from api.database.dead_letters import LetterFilter
 from api.database.ending import End
-from api.database.jobs import Cursor
-from common.job import JobState
+from api.database.paging import Cursor, Page
+from common.job import Job, JobState
 from tests.ledger import new_job, the_job
 
 pytestmark = pytest.mark.anyio
@@ -44,8 +44,8 @@ async def waiting(
             connection, owner=owner, filter=filter, cursor=None, limit=100
         )
         number = await dead_letters.count(connection, owner=owner, filter=filter)
-    assert number == len(page.letters)
-    return {letter.id for letter in page.letters}
+    assert number == len(page.items)
+    return {letter.id for letter in page.items}
 
 
 async def discard(database: Database, filter: LetterFilter = ALL, limit: int = 100) -> list[str]:
@@ -114,7 +114,7 @@ async def test_pages_go_from_the_latest_failure_to_the_first_and_back(
     await accept(accepting, *ids)
     await end_all(database, {id: failed("x", at=float(n // 2)) for n, id in enumerate(ids)})
 
-    async def page(cursor: Cursor | None) -> dead_letters.LetterPage:
+    async def page(cursor: Cursor | None) -> Page[Job]:
         async with database.read() as connection:
             return await dead_letters.page(
                 connection, owner="local", filter=ALL, cursor=cursor, limit=3
@@ -123,10 +123,10 @@ async def test_pages_go_from_the_latest_failure_to_the_first_and_back(
     first = await page(None)
     second = await page(first.next)
     third = await page(second.next)
-    assert [letter.id for one in (first, second, third) for letter in one.letters] == ids[::-1]
+    assert [letter.id for one in (first, second, third) for letter in one.items] == ids[::-1]
     assert (first.previous, third.next) == (None, None)
     assert await page(third.previous) == second
-    assert (await page(second.previous)).letters == first.letters
+    assert (await page(second.previous)).items == first.items
 
 
 async def test_groups_count_and_show_the_latest_of_each(
@@ -184,11 +184,11 @@ async def test_letters_are_found_through_their_own_index(
     await accept(accepting, *(f"job-{number}" for number in range(2000)))
     ends = {f"job-{n}": failed("x" if n < 5 else "bad_input", at=float(n)) for n in range(2000)}
     await end_all(database, ends)
-    query = dead_letters._ordered(dead_letters._query("local", LetterFilter(model="darkroom/echo")))
+    query = dead_letters._page("local", LetterFilter(model="darkroom/echo"), None, 101)
     async with database.write() as connection:
         await connection.execute(text("ANALYZE"))
         dialect = connection.dialect
-        compiled = query.limit(101).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
         explain = "EXPLAIN" if dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
         plan = (await connection.exec_driver_sql(f"{explain} {compiled}")).all()
     assert "ix_jobs_dead" in str(plan)

@@ -114,9 +114,9 @@ async def test_everyones_pages_hold_each_job_once_newest_first_there_and_back(
         back = await jobs.page(
             connection, owner=None, filter=JobFilter(), cursor=pages[1].previous, limit=4
         )
-    seen = [job for page in pages for job in page.jobs]
+    seen = [job for page in pages for job in page.items]
     assert [(j.created_at, j.id) for j in seen] == sorted(
         ((j.created_at, j.id) for j in made), reverse=True
     )
-    assert [len(page.jobs) for page in pages] == [4, 4, 2]
-    assert back.jobs == pages[0].jobs
+    assert [len(page.items) for page in pages] == [4, 4, 2]
+    assert back.items == pages[0].items

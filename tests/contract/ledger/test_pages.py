@@ -16,7 +16,8 @@ from api.database.accepting import Accepting
 from api.database.database import Database
 from api.database.ending import cancel
 from api.database.files import FileRow
-from api.database.jobs import Cursor, JobFilter, Page, _page
+from api.database.jobs import JobFilter, _page
+from api.database.paging import Cursor, Page
 from common.job import Job, JobState
 from tests.ledger import fresh_postgres, new_job
 
@@ -48,7 +49,7 @@ async def many(database: Database, accepting: Accepting) -> list[Job]:
 
 async def _page_of(
     database: Database, filter: JobFilter, cursor: Cursor | None = None, limit: int = 7
-) -> Page:
+) -> Page[Job]:
     if cursor is not None:
         cursor = Cursor.decode(cursor.encode())
     async with database.read() as connection:
@@ -67,8 +68,8 @@ async def _ids(database: Database, filter: JobFilter) -> list[str]:
     while page.previous is not None:
         page = await _page_of(database, filter, page.previous)
         back.append(page)
-    forth = [[job.id for job in page.jobs] for page in pages]
-    assert [[job.id for job in page.jobs] for page in reversed(back)] == forth
+    forth = [[job.id for job in page.items] for page in pages]
+    assert [[job.id for job in page.items] for page in reversed(back)] == forth
     return [id for page in forth for id in page]
 
 
@@ -102,7 +103,7 @@ async def test_a_page_of_just_the_right_size_is_the_last(
     database: Database, many: list[Job]
 ) -> None:
     page = await _page_of(database, JobFilter(), limit=60)
-    assert len(page.jobs) == 60
+    assert len(page.items) == 60
     assert page.next is None
     assert page.previous is None
 
@@ -113,7 +114,7 @@ async def test_new_jobs_do_not_shift_the_pages(
     first = await _page_of(database, JobFilter())
     await accepting.accept(new_job(created_at=time.time()))
     second = await _page_of(database, JobFilter(), first.next)
-    assert [job.id for job in second.jobs] == [job.id for job in many[7:14]]
+    assert [job.id for job in second.items] == [job.id for job in many[7:14]]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ async def test_files_are_kept_paged_and_deleted(database: Database) -> None:
         assert await files.get(connection, "other", mine[3].id) is None
         first = await files.page(connection, owner="local", cursor=None, limit=6)
         second = await files.page(connection, owner="local", cursor=first.next, limit=6)
-    assert first.files + second.files == mine[::-1]
+    assert first.items + second.items == mine[::-1]
     assert second.next is None
     async with database.write() as connection:
         assert await files.delete(connection, "other", mine[3].id) is None
