@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection
 
 from common.errors import LogUnavailable
 from common.job_log import Delivery, JobLog, Start, Subscription
@@ -48,8 +50,10 @@ async def opened(kafka: Kafka, prefix: str | None = None) -> AsyncIterator[Kafka
     kafka.start()
     url = f"kafka://{kafka.address}?prefix={prefix or secrets.token_hex(4)}."
     log = await KafkaJobLog.open(url, patience=PATIENCE_S)
-    yield log
-    await log.close()
+    try:
+        yield log
+    finally:
+        await log.close()
 
 
 async def append(log: JobLog, *keys: str, topic: str = JOBS) -> None:
@@ -344,3 +348,22 @@ async def test_closing_under_load_ends_and_leaves_the_work_to_others(kafka: Kafk
 
         await collect(staying, *numbered(0, 300))
         await staying.close()
+
+
+async def test_whoever_is_cancelled_while_connecting_leaves_no_connection_behind(
+    kafka: Kafka,
+) -> None:
+    async def connect() -> None:
+        async with opened(kafka) as log:
+            subscription = await log.subscribe({JOBS: 1}, group=None)
+            await subscription.close()
+
+    for milliseconds in range(0, 60, 2):
+        task = asyncio.create_task(connect())
+        await asyncio.wait([task], timeout=milliseconds / 1000)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert not [
+        one for one in gc.get_objects() if isinstance(one, AIOKafkaConnection) and one.connected()
+    ]

@@ -30,6 +30,7 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from common.errors import LogUnavailable
 from common.job_log.kafka.cluster import Cluster
+from common.job_log.kafka.driver import begun
 from common.job_log.kafka.refusal import raise_refusal
 
 log = structlog.get_logger()
@@ -79,7 +80,7 @@ class Broker:
     async def connect(self) -> None:
         """Raises KafkaConnectionError if no server answers, SettingsInvalid if one refuses us."""
         try:
-            await self._client.bootstrap()
+            await begun(self._client.bootstrap())
         except KafkaConnectionError:
             await raise_refusal(self._cluster)
             raise

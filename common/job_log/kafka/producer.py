@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -21,13 +21,14 @@ from aiokafka.errors import (
 
 from common.job_log.kafka.broker import Broker, translated
 from common.job_log.kafka.cluster import Cluster
+from common.job_log.kafka.driver import begun, ended
 
 log = structlog.get_logger()
 
 SEND_S = 10.0  # after that an append fails, and what was queued with it is not sent any more
 _LOOK_S = 1.0  # how often a send that takes long looks whether the cluster is still the same
-_STOP_S = 5.0
 _RETRY_S = 0.1
+_STOP_S = 5.0
 _REQUEST_MS = 5000
 _BATCH_BYTES = 512 * 1024  # a full batch makes all others wait in a herd; the broker takes 1 MiB
 _HOPELESS = (
@@ -96,7 +97,7 @@ class Producer:
         self._closed = True
         if self._current is not None:
             current, self._current = self._current, None
-            await _bounded(current.flush())
+            await ended(current.flush(), seconds=_STOP_S)
             await _abandon(current)
         preparing = self._preparing.values()
         for task in preparing:
@@ -120,7 +121,7 @@ class Producer:
                     request_timeout_ms=_REQUEST_MS,
                 )
                 try:
-                    await producer.start()
+                    await begun(producer.start())
                 except BaseException:
                     await _abandon(producer)
                     raise
@@ -222,14 +223,6 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
     stop() flushes first, and so hangs for as long as the broker is away (aio-libs/aiokafka#773);
     therefore its parts are ended one by one.
     """
-    await _bounded(producer._sender.close())
-    await _bounded(producer.client.close())
+    await ended(producer._sender.close(), seconds=_STOP_S)
+    await ended(producer.client.close(), seconds=_STOP_S)
     producer._closed = True
-
-
-async def _bounded(ending: Coroutine[Any, Any, None]) -> None:
-    """Let something of the driver end, for some seconds. Whatever it raises is of no use now."""
-    task = asyncio.create_task(ending)
-    await asyncio.wait([task], timeout=_STOP_S)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -14,11 +14,12 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from common.job_log.base import Delivery, Position, TopicPartition
 from common.job_log.kafka.cluster import Cluster
+from common.job_log.kafka.driver import begun, ended
 
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
-_NEVER_MS = 2**31 - 1  # jobs may take hours, and polling goes on meanwhile
 _STOP_S = 10.0
+_NEVER_MS = 2**31 - 1  # jobs may take hours, and polling goes on meanwhile
 _FETCH_WAIT_MS = 100  # a partition that gets room again waits for a running fetch this long
 _PARTITION_BYTES = 256 * 1024
 _METADATA_MS = 30_000
@@ -53,7 +54,7 @@ class Reader:
 
     async def start(self) -> None:
         """Connect."""
-        await self._consumer.start()
+        await begun(self._consumer.start())
 
     def join(self, topics: Collection[str], listener: ConsumerRebalanceListener) -> None:
         """Become a member; `listener` hears what it gets."""
@@ -90,13 +91,13 @@ class Reader:
         )
 
     async def stop(self) -> None:
-        """Leave the group and disconnect, within seconds (see aio-libs/aiokafka#773)."""
-        if await _bounded(self._consumer.stop()):
+        """Leave the group and disconnect, within seconds."""
+        if await ended(self._consumer.stop(), seconds=_STOP_S):
             return
         for task in self._tasks():
             task.cancel()
         await asyncio.gather(*self._tasks(), return_exceptions=True)
-        await _bounded(self._consumer._client.close())
+        await ended(self._consumer._client.close(), seconds=_STOP_S)
 
     def _tasks(self) -> list[asyncio.Task[Any]]:
         coordinator, fetcher = self._consumer._coordinator, self._consumer._fetcher
@@ -116,12 +117,3 @@ class Reader:
             record.value or b"",
             {name: value.decode(errors="replace") for name, value in record.headers},
         )
-
-
-async def _bounded(ending: Coroutine[Any, Any, None]) -> bool:
-    """Whether it came to its end, in time and without an error."""
-    task = asyncio.create_task(ending)
-    done, _ = await asyncio.wait([task], timeout=_STOP_S)
-    task.cancel()
-    (result,) = await asyncio.gather(task, return_exceptions=True)
-    return bool(done) and result is None
