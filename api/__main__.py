@@ -9,6 +9,7 @@ from enum import IntEnum
 import uvloop
 
 from common.catalogue import read_catalogue
+from common.crash_points import arm
 from common.errors import CatalogueInvalid, SettingsInvalid
 from common.settings import read_settings
 from common.telemetry import configure_logs
@@ -32,6 +33,7 @@ def main() -> int:
     try:
         settings = read_settings()
         configure_logs(settings.log_level)
+        arm(settings.crash_at)
         catalogue = read_catalogue(settings.catalogue_file)
         run = getattr(importlib.import_module(f"api.roles.{role}"), role)  # no role loads another's
         return ExitCode.STOPPED if uvloop.run(run(catalogue, settings)) else ExitCode.FAILED

@@ -18,6 +18,7 @@ from api.webhooks.outcomes import OutcomeWriter
 from api.webhooks.posting import post
 from api.webhooks.turns import Turns
 from common import topic
+from common.crash_points import crash_point
 from common.errors import Unavailable
 from common.guarded_client import GuardedClient
 from common.job_log import JobLog, Start
@@ -141,11 +142,13 @@ class Notifier:
         async with host, owner, self._all_turns:
             if time.monotonic() - taken_at > _TURN_SECONDS:
                 return
+            crash_point("notifier.before_post")
             try:
                 outcome = await post(self._client, letter, clock=self._clock, chance=self._chance)
             except Exception:  # the task's edge: the lease brings it back
                 logger.exception("webhook_not_sent", delivery=letter.due.id)
             else:
+                crash_point("notifier.after_post")
                 self._outcomes.add(outcome)
 
     def _sent(self, task: asyncio.Task[None]) -> None:

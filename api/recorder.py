@@ -19,6 +19,7 @@ from api.database.recording import Applied, Rejection, apply, reject, start_firs
 from api.dead_letter_copies import copies_of
 from api.vetting import cleaned, refusal
 from common import wire
+from common.crash_points import crash_point
 from common.errors import WireInvalid
 from common.events import CancelJob, JobEnd, JobEvent, JobStarted, JobUpdate
 from common.job import JobState
@@ -95,7 +96,9 @@ class Recorder:
                     subscription.receive, MOST_EVENTS, _RECEIVE_SECONDS
                 )
                 if deliveries:
+                    crash_point("recorder.before_commit")
                     applied = await until_available(self._record, deliveries)
+                    crash_point("recorder.after_commit")
                     failed = [u.job for u in applied.updates if u.state is JobState.FAILED]
                     await recorded.put(_Recorded(deliveries, _messages(applied), failed))
 
@@ -107,6 +110,7 @@ class Recorder:
             await until_available(append_all, self._log, batch.messages)
             letters = await until_available(copies_of, self._database, batch.failed)
             await until_available(append_all, self._log, letters)
+            crash_point("recorder.after_announcement")
             await announced.put(batch)
 
     async def _record(self, deliveries: Sequence[Delivery]) -> Applied:

@@ -30,6 +30,7 @@ from api.reusing import Reusing, reuse_key
 from api.upkeep.inputs_in_use import InputsInUse
 from common import wire
 from common.catalogue import ModelSpec
+from common.crash_points import crash_point
 from common.errors import LogUnavailable
 from common.job import Job, JobSpec, JsonObject, Parameter, Priority
 from common.job_log import JobLog, Position
@@ -156,10 +157,13 @@ class Submitter:
         job = self._in_its_lane(job)
         with self._backlog.adding(job):
             async with self._stored(job, picture):
+                crash_point("api.before_commit")
                 earlier = await self._accepting.accept(job, claim)
         if earlier is not None:
             return earlier
+        crash_point("api.after_commit")
         await self._appends.wait(self._append(job), APPEND_SECONDS)
+        crash_point("api.before_reply")
         return job
 
     async def _earlier(self, job: Job, claim: Claim) -> Job | None:
@@ -201,6 +205,7 @@ class Submitter:
             return
         key = job.spec.inputs["image"]
         async with self._inputs_in_use.using(key):
+            crash_point("api.before_put")
             await self._gathering.stored(
                 self._store.put(key, picture.content, picture.content_type)
             )

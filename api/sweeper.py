@@ -14,6 +14,7 @@ from api.database.database import Database
 from api.database.positions import Appended
 from api.database.sweeping import Carried, Unended
 from api.recorder import GROUP as RECORDER
+from common.crash_points import crash_point
 from common.errors import LogUnavailable, Unavailable
 from common.job_log import Bounds, JobLog, Position, TopicPartition
 from common.topic import EVENTS, consumer_group, job_topic, job_topics
@@ -133,7 +134,9 @@ class Sweeper:
         """Append these jobs once more, those that have not ended since. Raises LogUnavailable."""
         async with self._database.read() as connection:
             specs = await sweeping.specs(connection, gone)
+        crash_point("sweeper.before_append")
         results = await append_each(self._log, [_message(job, specs[job]) for job in specs])
+        crash_point("sweeper.after_append")
         now = time.time()
         appended = {
             job: Appended(result, now)

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     sweep_after_seconds: float = Field(30.0, gt=0)
     result_seconds: float = Field(2_592_000.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    crash_at: str = ""
 
     @property
     def on_loopback(self) -> bool:

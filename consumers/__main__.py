@@ -10,6 +10,7 @@ import structlog
 import uvloop
 
 from common.catalogue import ModelSpec, read_catalogue
+from common.crash_points import arm
 from common.errors import CatalogueInvalid, ModelUnavailable, SettingsInvalid, UnknownModel
 from common.events import WorkerState
 from common.guarded_client import GuardedClient
@@ -81,6 +82,7 @@ def main() -> int:
     try:
         settings = read_settings()
         configure_logs(settings.log_level)
+        arm(settings.crash_at)
         model = read_catalogue(settings.catalogue_file)[sys.argv[1]]
         uvloop.run(consume(model, settings))
     except (SettingsInvalid, CatalogueInvalid, UnknownModel) as error:

@@ -16,6 +16,7 @@ import structlog
 
 from common.benchmark import benchmark
 from common.catalogue import ModelSpec
+from common.crash_points import crash_point
 from common.errors import (
     DarkroomError,
     EngineCrashed,
@@ -127,6 +128,7 @@ class Consumer:
                 if task.done():
                     task.result()  # it never ends by itself: without it this consumer is half dead
             for delivery in await self._receive(subscription):
+                crash_point("consumer.received")
                 carrying = asyncio.create_task(self._carry(delivery, subscription))
                 await self._wait(carrying, stop, grace_seconds=grace)
         if self._ending:
@@ -220,6 +222,7 @@ class Consumer:
             if isinstance(outcome, BaseException):
                 raise outcome
         assert isinstance(inputs, dict)
+        crash_point("consumer.fetched")
         if attempt.job in self._cancellations:
             return EngineStop(), 0.0
         if first and _is_too_late(spec):
@@ -233,6 +236,7 @@ class Consumer:
             self._reporter.running = ()
         seconds = time.perf_counter() - since
         self._reporter.metrics.inference.observe(seconds)
+        crash_point("consumer.ran")
         return results[0], seconds
 
     async def _end(
@@ -247,7 +251,9 @@ class Consumer:
 
         async def end() -> None:
             await self._tell(attempt, result, seconds)
+            crash_point("consumer.told")
             await until_available(subscription.acknowledge, delivery)
+            crash_point("consumer.acknowledged")
 
         if self._ending:
             await asyncio.wait([self._ending])  # being canceled here must not cancel that one
@@ -258,6 +264,7 @@ class Consumer:
         match result:
             case EngineOutput():
                 output = await store_output(self._store, attempt, result)
+                crash_point("consumer.stored")
                 await attempt.succeeded(output, seconds, result.logs)
                 self._reporter.metrics.processed.inc()
             case EngineRefusal(code=code, error=error):

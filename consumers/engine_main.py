@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
+from common.crash_points import SETTING, arm, crash_point
 from common.errors import ModelUnavailable, OutOfMemory
 from common.processes import end_with_parent
 from common.text import clean
@@ -104,6 +105,7 @@ def main() -> None:
     # A terminal's Ctrl-C goes to the whole group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    arm(os.environ.get(SETTING, ""))
     conversation = Conversation(*_own_pipes())
     load = conversation.next()
     assert isinstance(load, Load)
@@ -120,7 +122,9 @@ def main() -> None:
         batch = conversation.next()
         assert isinstance(batch, RunBatch)
         try:
+            crash_point("engine.before_run")
             results = engine.run(batch.batch, conversation)
+            crash_point("engine.after_run")
             conversation.say(Results(results=[_clean(result) for result in results]))
         except OutOfMemory as error:
             conversation.say(Exhausted(reason=str(error)))

@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 from common.catalogue import Catalogue, read_catalogue
+from common.crash_points import arm
 from common.errors import CatalogueInvalid, SettingsInvalid
 from common.job_log import open_job_log
 from common.outage import until_available
@@ -39,6 +40,7 @@ def main() -> int:
     try:
         settings = read_settings()
         configure_logs(settings.log_level)
+        arm(settings.crash_at)
         asyncio.run(scale(read_catalogue(settings.catalogue_file), settings))
     except (SettingsInvalid, CatalogueInvalid) as error:
         print(f"scaler: {error}", file=sys.stderr)
