@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any
 
@@ -14,8 +13,8 @@ from cli.client import FIRST_PATIENCE_S, Client
 from cli.errors import ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.options import DEFAULT_URL, JsonOption, KeyOption, UrlOption
+from cli.printing import print_json, print_table
 from cli.running import run
-from cli.table import print_table
 
 PATH = "/v1/dead-letters"
 
@@ -158,7 +157,7 @@ async def _deal(
                 break
     if as_json:
         whole = msgspec.structs.replace(outcome, done=done, results=results)
-        print(json.dumps(msgspec.to_builtins(whole)), flush=True)
+        print_json(msgspec.to_builtins(whole))
     else:
         console.print(f"{done} {verb}ed, {outcome.remaining} left.", highlight=False)
         for one in outcome.refused:
@@ -192,7 +191,7 @@ def _print(
     as_json: bool,
 ) -> None:
     if as_json:
-        print(json.dumps(msgspec.to_builtins(found)), flush=True)
+        print_json(msgspec.to_builtins(found))
         return
     if rows:
         print_table(columns, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from rich.text import Text
 from cli.diagnosis import machine, models
 from cli.diagnosis.finding import Finding, Level, fail
 from cli.exit_codes import ExitCode
+from cli.printing import print_json
 from cli.running import run
 from common.errors import DarkroomError, SettingsInvalid
 from common.settings import Settings, read_settings
@@ -43,7 +43,7 @@ async def _doctor(as_json: bool) -> ExitCode:
     else:
         findings = await diagnose(settings)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings]), flush=True)
+        print_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
     failed = any(finding.level is Level.FAIL for finding in findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -16,8 +15,8 @@ from cli.errors import ServerUnavailable, UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import moment, seconds
 from cli.options import JsonOption
+from cli.printing import print_json, print_table
 from cli.running import run
-from cli.table import print_table
 from common.errors import LedgerUnavailable, SettingsInvalid
 from common.settings import read_settings
 
@@ -79,7 +78,7 @@ def list_keys(as_json: JsonOption = False) -> None:
         async with database.read() as connection:
             every = await keys.every(connection)
         if as_json:
-            print(json.dumps([_described(key) for key in every], indent=2))
+            print_json([_described(key) for key in every])
         else:
             _print(every)
         return ExitCode.OK
@@ -172,7 +171,7 @@ async def _existing(connection: Any, id: str) -> ApiKey:
 
 def _show(key: ApiKey, secret: str, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"id": key.id, "key": secret}))
+        print_json({"id": key.id, "key": secret})
         return
     print(secret)
     _say(

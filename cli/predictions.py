@@ -10,11 +10,12 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from cli.client import FIRST_PATIENCE_S, Client
-from cli.errors import ItemFailed, UsageWrong
+from cli.client import Client
+from cli.errors import ItemFailed
 from cli.exit_codes import ExitCode
 from cli.options import DEFAULT_URL, JsonOption, KeyOption, QuietOption, UrlOption
-from cli.running import run
+from cli.printing import print_json
+from cli.running import talk
 from common.job import JobState
 
 Prediction = dict[str, Any]  # as the server shows it
@@ -43,7 +44,7 @@ def get(
             print_prediction(found)
         return ExitCode.OK
 
-    _run(show, url, key)
+    talk(show, url, key)
 
 
 def list_predictions(
@@ -71,7 +72,7 @@ def list_predictions(
             _say("  ".join((*words, _outcome(each))).rstrip())
         return ExitCode.OK
 
-    _run(show, url, key)
+    talk(show, url, key)
 
 
 def cancel(
@@ -87,7 +88,7 @@ def cancel(
         now = await client.ask(Prediction, "POST", f"{_path(id)}/cancel")
         return {"id": id, "status": now["status"]}
 
-    _run(_each(ids, one, lambda done: done["status"], as_json=as_json, quiet=quiet), url, key)
+    talk(_each(ids, one, lambda done: done["status"], as_json=as_json, quiet=quiet), url, key)
 
 
 def retry(
@@ -104,7 +105,7 @@ def retry(
         return {"id": id, "status": made["status"], "retried_as": made["id"]}
 
     told = _each(ids, one, lambda done: f"again as {done['retried_as']}", as_json, quiet)
-    _run(told, url, key)
+    talk(told, url, key)
 
 
 def delete(
@@ -120,18 +121,7 @@ def delete(
         await client.delete(_path(id))
         return {"id": id, "data_removed": True}
 
-    _run(_each(ids, one, lambda _: "removed", as_json=as_json, quiet=quiet), url, key)
-
-
-def _run(work: Callable[[Client], Awaitable[ExitCode]], url: str, key: str | None) -> None:
-    async def with_client() -> ExitCode:
-        async with Client(url, key=key, patience=FIRST_PATIENCE_S) as client:
-            try:
-                return await work(client)
-            except ItemFailed as error:
-                raise UsageWrong(str(error)) from error
-
-    raise typer.Exit(run(with_client(), interrupted="Interrupted."))
+    talk(_each(ids, one, lambda _: "removed", as_json=as_json, quiet=quiet), url, key)
 
 
 def _each(
@@ -205,11 +195,6 @@ def _outcome(found: Prediction) -> str:
     if output is None:
         return place(found["queue"])
     return output if isinstance(output, str) else json.dumps(output)
-
-
-def print_json(value: object) -> None:
-    """On stdout, at once."""
-    print(json.dumps(value, indent=2), flush=True)
 
 
 def _say(line: str) -> None:

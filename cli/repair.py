@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from cli.errors import ServerUnavailable, UsageWrong
 from cli.exit_codes import ExitCode
+from cli.printing import print_json
 from cli.running import run
 from common.catalogue import read_catalogue
 from common.errors import CatalogueInvalid, SettingsInvalid, Unavailable
@@ -49,7 +49,7 @@ async def _repair(apply: bool, as_json: bool) -> ExitCode:
     except Unavailable as error:
         raise ServerUnavailable(f"{error}: `darkroom doctor` says more") from error
     if as_json:
-        print(json.dumps([asdict(damage) for damage in found]), flush=True)
+        print_json([asdict(damage) for damage in found])
     else:
         _show(found, apply)
     left = any(damage.unknown or (damage.count and not apply) for damage in found)

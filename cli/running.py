@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import stamina.instrumentation
+import typer
 from rich.console import Console
 
-from cli.errors import CommandFailed
+from cli.client import FIRST_PATIENCE_S, Client
+from cli.errors import CommandFailed, ItemFailed, UsageWrong
 from cli.exit_codes import ExitCode
 
 T = TypeVar("T")
@@ -30,6 +32,26 @@ def run(command: Coroutine[Any, Any, ExitCode], *, interrupted: str) -> ExitCode
     except OSError as error:
         console.print(str(error), style="red", soft_wrap=True, markup=False, highlight=False)
         return ExitCode.SOME_FAILED
+
+
+def talk(
+    work: Callable[[Client], Awaitable[ExitCode]],
+    url: str,
+    key: str | None,
+    *,
+    interrupted: str = "Interrupted.",
+    patience: float = FIRST_PATIENCE_S,
+) -> NoReturn:
+    """Do it with the server, and end the command; what the server refuses was wrongly asked."""
+
+    async def talking() -> ExitCode:
+        async with Client(url, key=key, patience=patience) as client:
+            try:
+                return await work(client)
+            except ItemFailed as error:
+                raise UsageWrong(str(error)) from error
+
+    raise typer.Exit(run(talking(), interrupted=interrupted))
 
 
 async def for_each(

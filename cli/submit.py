@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import FIRST_PATIENCE_S, Client
-from cli.errors import ItemFailed, UsageWrong
+from cli.client import Client
+from cli.errors import UsageWrong
 from cli.exit_codes import ExitCode
 from cli.moments import span
 from cli.options import DEFAULT_URL, JsonOption, KeyOption, ModelOption, UrlOption
-from cli.predictions import Prediction, print_json, print_prediction
-from cli.running import run
+from cli.predictions import Prediction, print_prediction
+from cli.printing import print_json
+from cli.running import talk
 from common.job import JobState, Priority, is_url
 
 _REPLY_S = 30.0  # for the reply, beside the time that it waits for the result
@@ -83,7 +84,7 @@ def submit(
 ) -> None:
     """Submit one prediction."""
 
-    async def work() -> ExitCode:
+    async def work(client: Client) -> ExitCode:
         asked = {
             "model": model,
             "input": _parameters(prompt, parameter or []),
@@ -101,18 +102,17 @@ def submit(
             wait=wait,
             idempotency_key=idempotency_key or uuid.uuid4().hex,
         )
-        async with Client(url, key=key, patience=FIRST_PATIENCE_S) as client:
-            made = await _submit(client, wish)
+        made = await _submit(client, wish)
         print_json(made) if as_json else print_prediction(made, link=True)
         state = JobState(made["status"])
         failed = state.terminal and state is not JobState.SUCCEEDED
         return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
-    raise typer.Exit(run(work(), interrupted="Interrupted: what was accepted goes on."))
+    talk(work, url, key, interrupted="Interrupted: what was accepted goes on.")
 
 
 async def _submit(client: Client, wish: Wish) -> Prediction:
-    """Raises UsageWrong for what is refused."""
+    """Raises ItemFailed for what is refused."""
     body: dict[str, Any]
     if wish.image is None or is_url(wish.image):
         given = {} if wish.image is None else {"image": wish.image}
@@ -122,12 +122,9 @@ async def _submit(client: Client, wish: Wish) -> Prediction:
         fields = {name: _field(value) for name, value in wish.body.items()}
         body = {"data": fields, "files": {"image": ("image", picture, "application/octet-stream")}}
     patience = _REPLY_S + (wish.wait or 0)
-    try:
-        return await client.ask(
-            Prediction, "POST", "/v1/predictions", headers=wish.headers, timeout=patience, **body
-        )
-    except ItemFailed as error:
-        raise UsageWrong(str(error)) from error
+    return await client.ask(
+        Prediction, "POST", "/v1/predictions", headers=wish.headers, timeout=patience, **body
+    )
 
 
 def _parameters(prompt: str | None, assignments: list[str]) -> dict[str, Any]:

@@ -9,13 +9,12 @@ import httpx2
 import msgspec
 import typer
 
-from cli.client import Client
-from cli.errors import ItemFailed, UsageWrong
+from cli.client import PATIENCE_S, Client
 from cli.event_stream import follow
 from cli.exit_codes import ExitCode
 from cli.options import DEFAULT_URL, KeyOption, UrlOption
 from cli.predictions import place
-from cli.running import run
+from cli.running import talk
 
 _LONGEST_DETAIL = 200  # characters
 
@@ -31,22 +30,18 @@ def watch(
     key: KeyOption = None,
 ) -> None:
     """Print events as they come, until the prediction has ended, or Ctrl-C."""
-    raise typer.Exit(run(_watch(url, key, job, as_json), interrupted="Interrupted."))
-
-
-async def _watch(url: str, key: str | None, job: str | None, as_json: bool) -> ExitCode:
     path = "/v1/events" if job is None else f"/v1/predictions/{job}/events"
-    async with Client(url, key=key) as client:
-        try:
-            async for event in follow(client, path):
-                prediction = msgspec.json.decode(event.data)
-                print(_json(event) if as_json else _line(event.event, prediction), flush=True)
-                if job is not None and event.event == "completed":
-                    succeeded = prediction["status"] == "succeeded"
-                    return ExitCode.OK if succeeded else ExitCode.SOME_FAILED
-        except ItemFailed as error:
-            raise UsageWrong(str(error)) from error
-    return ExitCode.OK
+
+    async def work(client: Client) -> ExitCode:
+        async for event in follow(client, path):
+            prediction = msgspec.json.decode(event.data)
+            print(_json(event) if as_json else _line(event.event, prediction), flush=True)
+            if job is not None and event.event == "completed":
+                succeeded = prediction["status"] == "succeeded"
+                return ExitCode.OK if succeeded else ExitCode.SOME_FAILED
+        return ExitCode.OK
+
+    talk(work, url, key, patience=PATIENCE_S)
 
 
 def _json(event: httpx2.ServerSentEvent) -> str:

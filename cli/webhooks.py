@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from cli.client import FIRST_PATIENCE_S, Client
-from cli.errors import ItemFailed, UsageWrong
+from cli.client import Client
 from cli.exit_codes import ExitCode
 from cli.moments import seconds
 from cli.options import DEFAULT_URL, JsonOption, KeyOption, UrlOption
-from cli.running import run
-from cli.table import print_table
+from cli.printing import print_json, print_table
+from cli.running import talk
 
 PATH = "/v1/webhooks"
 
@@ -63,12 +61,12 @@ def rotate(
     """A new secret, shown this once. `default` is the one of webhooks that predictions name."""
     path = f"{PATH}/default/secret" if id == "default" else f"{PATH}/{id}"
 
-    async def show() -> ExitCode:
+    async def show(client: Client) -> ExitCode:
         lasting = {"overlap_seconds": seconds(overlap, option="--overlap")}
-        _print(await _asked("POST", f"{path}/rotate", url, key, json=lasting))
+        print_json(await client.ask(object, "POST", f"{path}/rotate", json=lasting))
         return ExitCode.OK
 
-    raise typer.Exit(run(show(), interrupted="Interrupted."))
+    talk(show, url, key)
 
 
 @app.command()
@@ -111,13 +109,13 @@ def resend(id: DeliveryId, url: UrlOption = DEFAULT_URL, key: KeyOption = None) 
 
 
 def _one(method: str, path: str, url: str, key: str | None, **options: object) -> None:
-    async def show() -> ExitCode:
-        shown = await _asked(method, path, url, key, **options)
+    async def show(client: Client) -> ExitCode:
+        shown = await client.ask(object, method, path, **options)
         if shown is not None:
-            _print(shown)
+            print_json(shown)
         return ExitCode.OK
 
-    raise typer.Exit(run(show(), interrupted="Interrupted."))
+    talk(show, url, key)
 
 
 def _pages(
@@ -128,30 +126,17 @@ def _pages(
     as_json: bool,
     **options: object,
 ) -> None:
-    async def show() -> ExitCode:
-        results = (await _asked("GET", path, url, key, **options))["results"]
+    async def show(client: Client) -> ExitCode:
+        results = (await client.ask(dict[str, Any], "GET", path, **options))["results"]
         if as_json:
-            _print(results)
+            print_json(results)
         else:
             print_table(columns, [_cells(result, columns) for result in results])
         return ExitCode.OK
 
-    raise typer.Exit(run(show(), interrupted="Interrupted."))
+    talk(show, url, key)
 
 
 def _cells(result: dict[str, Any], columns: tuple[str, ...]) -> list[str]:
     cells = [result[column] for column in columns]
     return [" ".join(cell) if isinstance(cell, list) else str(cell) for cell in cells]
-
-
-def _print(reply: Any) -> None:
-    print(json.dumps(reply, indent=2))
-
-
-async def _asked(method: str, path: str, url: str, key: str | None, **options: object) -> Any:
-    """The JSON of the reply, None without a body. Raises UsageWrong for what is refused."""
-    async with Client(url, key=key, patience=FIRST_PATIENCE_S) as client:
-        try:
-            return await client.ask(object, method, path, **options)
-        except ItemFailed as error:
-            raise UsageWrong(str(error)) from error

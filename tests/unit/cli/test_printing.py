@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.table import print_table
+from cli.printing import print_table
 
 
 def test_a_cell_is_shown_whole_however_long(capsys: pytest.CaptureFixture[str]) -> None:

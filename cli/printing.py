@@ -1,7 +1,8 @@
-"""Tables on stdout."""
+"""Results on stdout: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 
@@ -12,3 +13,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip())
+
+
+def print_json(value: object) -> None:
+    """At once, though stdout is a pipe."""
+    print(json.dumps(value, indent=2), flush=True)
