@@ -14,10 +14,13 @@ from api.database.database import Database
 from api.database.positions import Appended
 from api.database.sweeping import Carried, Unended
 from api.recorder import GROUP as RECORDER
+from api.upkeep.rounds import go_round
 from common.crash_points import crash_point
 from common.errors import LogUnavailable, Unavailable
 from common.job_log import Bounds, JobLog, Position, TopicPartition
 from common.topic import EVENTS, consumer_group, job_topic, job_topics
+
+NAME = "sweeper"  # of all processes that sweep, one at a time
 
 # Clocks of the machines that append and of the one that sweeps may differ by this much without
 # a second copy of a job. Beyond it copies are made, or made late: no job is lost by it.
@@ -52,17 +55,11 @@ class Sweeper:
 
     async def run(self) -> None:
         """A round every `every_seconds`, until cancelled."""
-        while True:
-            try:
-                async with self._database.alone("sweeper") as mine:
-                    if mine:
-                        await self._forget_keys()
-                        await self.round()
-            except Unavailable as error:
-                logger.warning("sweep_given_up", reason=str(error))
-            except Exception:  # the loop's edge: the next round may do better
-                logger.exception("sweep_failed")
-            await asyncio.sleep(self._every_seconds)
+        await go_round(self._database, NAME, self._go, every_seconds=self._every_seconds)
+
+    async def _go(self) -> None:
+        await self._forget_keys()
+        await self.round()
 
     async def round(self) -> int:
         """Append again what is gone, and return how many jobs that were.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import structlog
@@ -12,7 +11,7 @@ from api.database import due
 from api.database.database import Database
 from api.overtime import Overtime
 from api.upkeep.recorder_progress import RecorderProgress
-from common.errors import Unavailable
+from api.upkeep.rounds import go_round
 from common.job_log import JobLog
 
 LONGEST_PAUSE_SECONDS = 0.5  # a job that is accepted meanwhile may be due sooner
@@ -36,18 +35,13 @@ class Deadlines:
 
     async def run(self) -> None:
         """Until cancelled. A job ends at most a second after its time."""
-        while True:
-            next_at = None
-            try:
-                async with self._database.alone("deadlines") as mine:
-                    if mine:
-                        next_at = await self.round()
-            except Unavailable as error:
-                logger.warning("deadlines_wait", reason=str(error))
-            except Exception:  # the loop's edge: the next round may do better
-                logger.exception("deadlines_failed")
-            left = LONGEST_PAUSE_SECONDS if next_at is None else next_at - time.time()
-            await asyncio.sleep(min(max(left, _SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS))
+        await go_round(self._database, "deadlines", self._go, every_seconds=LONGEST_PAUSE_SECONDS)
+
+    async def _go(self) -> float | None:
+        next_at = await self.round()
+        if next_at is None:
+            return None
+        return min(max(next_at - time.time(), _SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
 
     async def round(self) -> float | None:
         """End what is due now, and return when the next is. Raises Unavailable."""

@@ -17,6 +17,7 @@ from api.database.database import Database
 from api.database.ending import End
 from api.database.repairing import BATCH, SAMPLES, Referrer
 from api.dead_letter_copies import copies_of
+from api.sweeper import NAME as SWEEPER
 from api.sweeper import RecorderBehind, Sweeper
 from api.upkeep.removal import Remover, is_settled
 from api.upkeep.retention import ORPHAN_SECONDS
@@ -76,11 +77,12 @@ class Repair:
 
     async def _strays(self) -> Damage:
         damage = Damage("rows without a job", "deleted")
-        async with self._database.write() as connection:
+        async with self._database.read() as connection:
             for stray in await repairing.strays(connection):
                 damage.count += stray.count
                 damage.samples += [f"{stray.table}: {job}" for job in stray.samples]
-            if self._apply and damage.count:
+        if self._apply and damage.count:
+            async with self._database.write() as connection:
                 await repairing.delete_strays(connection)
         damage.samples = damage.samples[:SAMPLES]
         return damage
@@ -137,7 +139,7 @@ class Repair:
         damage = Damage("waiting jobs that the log has lost", "appended again")
         deadline = time.monotonic() + _SWEEPER_SECONDS
         while time.monotonic() < deadline:
-            async with self._database.alone("sweeper") as mine:
+            async with self._database.alone(SWEEPER) as mine:
                 if mine:
                     try:
                         async for gone in self._sweeper.gone():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -11,7 +10,7 @@ import structlog
 from api.database import removing
 from api.database.database import Database
 from api.upkeep.removal import Remover, is_settled
-from common.errors import Unavailable
+from api.upkeep.rounds import go_round
 from common.object_store import ObjectInfo, ObjectStore
 
 MOST_JOBS = 200  # of one batch, and the most objects that are looked at in one step
@@ -37,17 +36,11 @@ class Retention:
 
     async def run(self) -> None:
         """A round every EVERY_SECONDS, until cancelled."""
-        while True:
-            try:
-                async with self._database.alone("retention") as mine:
-                    if mine:
-                        await self.expire()
-                        await self.sweep_orphans()
-            except Unavailable as error:
-                logger.warning("retention_waits", reason=str(error))
-            except Exception:  # the loop's edge: the next round may do better
-                logger.exception("retention_failed")
-            await asyncio.sleep(EVERY_SECONDS)
+        await go_round(self._database, "retention", self._go, every_seconds=EVERY_SECONDS)
+
+    async def _go(self) -> None:
+        await self.expire()
+        await self.sweep_orphans()
 
     async def expire(self) -> int:
         """Remove jobs and files that are due; how many. Raises LedgerUnavailable."""
