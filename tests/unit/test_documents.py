@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
 from pathlib import Path
@@ -70,6 +71,10 @@ def test_apps_env_sets_nothing_and_explains_each_line() -> None:
             assert not before.startswith("# DARKROOM_")
 
 
-def test_apps_env_with_every_line_active_gives_the_defaults() -> None:
+def test_apps_env_with_every_line_active_gives_the_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
+        monkeypatch.delenv(name)  # servers of the caller's own
     values = {name.removeprefix("DARKROOM_").lower(): v for name, v in documented().items()}
     assert Settings.model_validate(values) == Settings.model_validate({})
