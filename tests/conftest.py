@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -23,6 +24,13 @@ KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaks_show_in_their_own_module() -> Iterator[None]:
+    """A socket that nobody closed fails a test of the module that left it, not a later one."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
