@@ -58,7 +58,7 @@ async def _picture(parts: Parts, old: Job, hold: Hold) -> Picture | None:
     except ObjectMissing as error:
         raise _removed() from error
     hold.add(len(content))
-    return await check_picture(content, parts.limits)
+    return check_picture(content, parts.limits)
 
 
 def _anew(parts: Parts, old: Job, picture: Picture | None, job_id: str) -> Job:

@@ -74,7 +74,7 @@ async def check(request: Request, parts: Parts, hold: Hold, asked: Asked) -> Sub
     picture: Picture | str | None = None
     if asked.upload is not None:
         upload = asked.upload
-        picture = await check_picture(upload.content, parts.limits, sha256=upload.sha256)
+        picture = check_picture(upload.content, parts.limits, sha256=upload.sha256)
     elif reference is not None:
         picture = await referred_picture(
             reference, parts=parts, owner=owner, base=base_of(request), hold=hold

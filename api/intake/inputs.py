@@ -37,7 +37,7 @@ async def referred_picture(
             )
         content = decode_data_uri(reference)
         hold.add(len(content))
-        return await check_picture(content, parts.limits)
+        return check_picture(content, parts.limits)
     file_id = reference.removeprefix(base + FILES_PATH)
     if _ID.fullmatch(file_id):
         return await _uploaded(file_id, parts, owner, hold)

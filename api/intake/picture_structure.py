@@ -1,4 +1,4 @@
-"""The skeleton of image files: which kind they are, and whether they are whole.
+"""The skeleton of image files: which kind they are, how large, and whether they are whole.
 
 Only markers and lengths are read. How many blocks may stand before the first pixels is bounded,
 so that no file keeps a parser busy for seconds.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 
+from api.intake.picture_sizes import Size, bmp_size, gif_size, png_size, tiff_size, webp_size
 from api.problems import Problem
 
 _MAX_BLOCKS = 10_000  # before the first pixels; files of the wild have a few hundred at most
@@ -18,6 +19,7 @@ _SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, b";"
+_WITHOUT_END = ("BMP", "TIFF")
 _PADDING = b"\0\r\n "  # that some programs leave after a GIF's trailer
 
 
@@ -38,34 +40,44 @@ def kind_of(content: bytes) -> str | None:
     return None
 
 
-def check_structure(content: bytes, kind: str) -> tuple[int, int] | None:
-    """Width and height, where the way to the end leads past them (JPEG).
+def check_structure(content: bytes, kind: str) -> Size:
+    """Width and height.
 
     Raises Problem `truncated_image` if the end is missing, `not_an_image` if it makes no sense.
     BMP and TIFF have no end to look for: what is missing there shows when they are decoded.
     """
-    size = None
     try:
-        if kind == "JPEG":
-            scan, size = _jpeg_scan(content)
-            whole = content.rfind(_END_OF_IMAGE, scan) >= 0
-        elif kind == "PNG":
-            whole = content.rfind(b"IEND", _png_pixels(content)) >= 0
-        elif kind == "WEBP":
-            whole = len(content) >= 8 + int.from_bytes(content[4:8], "little")
-        elif kind == "GIF":
-            _gif_image(content)
-            whole = content[-64:].rstrip(_PADDING).endswith(_GIF_TRAILER)
-        else:
-            whole = True
-    except (IndexError, struct.error):  # a length that points past the end
-        whole = False
+        whole, size = _read(content, kind)
+    except (IndexError, struct.error) as error:  # a length that points past the end
+        if kind in _WITHOUT_END:
+            raise _nonsense(kind) from error
+        whole, size = False, (0, 0)
+    except ValueError as error:
+        raise _nonsense(kind) from error
     if not whole:
         raise Problem("truncated_image", f"The {kind} ends too early: send the whole file.")
+    if 0 in size:
+        raise _nonsense(kind)
     return size
 
 
-def _jpeg_scan(content: bytes) -> tuple[int, tuple[int, int]]:
+def _read(content: bytes, kind: str) -> tuple[bool, Size]:
+    """Whether the end is there, and the size."""
+    if kind == "JPEG":
+        scan, size = _jpeg_scan(content)
+        return content.rfind(_END_OF_IMAGE, scan) >= 0, size
+    if kind == "PNG":
+        pixels = _png_pixels(content)
+        return content.rfind(b"IEND", pixels) >= 0, png_size(content)
+    if kind == "WEBP":
+        return len(content) >= 8 + int.from_bytes(content[4:8], "little"), webp_size(content)
+    if kind == "GIF":
+        size = gif_size(content, _gif_image(content))
+        return content[-64:].rstrip(_PADDING).endswith(_GIF_TRAILER), size
+    return True, bmp_size(content) if kind == "BMP" else tiff_size(content)
+
+
+def _jpeg_scan(content: bytes) -> tuple[int, Size]:
     """Where the first scan begins, and the width and height that the frame's header says."""
     at, size = 2, (0, 0)
     for _ in range(_MAX_BLOCKS):
@@ -74,8 +86,6 @@ def _jpeg_scan(content: bytes) -> tuple[int, tuple[int, int]]:
             continue
         marker = content[at + 1]
         if marker == _SCAN:
-            if 0 in size:
-                break
             return at, size
         if marker == 0xFF:  # padding before a marker
             at += 1

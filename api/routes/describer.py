@@ -78,7 +78,7 @@ async def _accept(request: Request, parts: Parts, job_id: str) -> Job:
         try:
             body = await read_body(request, hold, parts.limits.bytes * 4 // 3 + _ENVELOPE_BYTES)
             content = await _off_loop_if_large(body)
-            picture = await check_picture(content, parts.limits)
+            picture = check_picture(content, parts.limits)
         except Problem as problem:
             if problem.status != 413:
                 raise

@@ -138,7 +138,7 @@ async def _store(request: Request, hold: Hold) -> FileRow:
     if "metadata" in form.fields:
         metadata = decode(form.fields["metadata"], dict[str, object])
         check_metadata(metadata)
-    picture = await check_picture(upload.content, parts.limits, sha256=upload.sha256)
+    picture = check_picture(upload.content, parts.limits, sha256=upload.sha256)
     owner, now = owner_of(request), time.time()
     file = FileRow(
         id=new_id(),
