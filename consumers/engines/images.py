@@ -12,25 +12,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from common.errors import BadInput
 from common.parameters import MAX_SIDE
 from consumers.engines.base import EngineFile
+from consumers.engines.decode_bounds import CPU_SECONDS, bounded
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 _QUALITY = {"jpeg": {"quality": 95}, "webp": {"quality": 90}, "png": {}}
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323  # TIFF's tags
 _SIXTEEN_BITS = 65_535
+_BLOCK = 512  # bytes given to a decoder at once, so that its time can be watched in between
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def decode(content: bytes, *, max_pixels: int) -> Image.Image:
+def decode(content: bytes, *, max_pixels: int, cpu_seconds: float = CPU_SECONDS) -> Image.Image:
     """The first frame as a human would see it: upright, RGB in sRGB, alpha over white.
 
-    Raises BadInput for what is no picture, is broken, or is larger than allowed.
+    Raises BadInput for what is no picture, is broken, is larger than allowed, or takes too long.
     """
-    with _opened(content, max_pixels) as image:
+    with _opened(content, max_pixels, cpu_seconds) as image:
         return to_rgb(ImageOps.exif_transpose(image))
 
 
@@ -68,7 +78,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(
+    content: bytes, max_pixels: int, cpu_seconds: float = CPU_SECONDS
+) -> Iterator[Image.Image]:
     """The file with its header read and its size checked, before any pixel is decoded.
 
     What Pillow raises here and inside the `with` becomes BadInput.
@@ -79,8 +91,14 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with (
+                bounded(max_pixels, cpu_seconds),
+                Image.open(io.BytesIO(content), formats=FORMATS) as image,
+            ):
                 _check_sides(image)
+                _check_tiles(image, max_pixels)
+                if isinstance(image, ImageFile.ImageFile):
+                    image.decodermaxblock = _BLOCK
                 yield image
     except UnidentifiedImageError:
         raise BadInput(f"The input is no picture: send one of {', '.join(FORMATS)}.") from None
@@ -88,7 +106,7 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise BadInput(
             f"The picture has more than {max_pixels / 1e6:g} megapixels: send a smaller one."
         ) from None
-    except (BadInput, MemoryError):
+    except BadInput:
         raise
     except Exception as error:  # what decoders raise on hostile bytes is listed nowhere
         reason = str(error) or type(error).__name__
@@ -100,6 +118,18 @@ def _check_sides(image: Image.Image) -> None:
         raise BadInput(
             f"The picture is {image.width}x{image.height} px: at most {MAX_SIDE} px a side "
             "are allowed, send a smaller one."
+        )
+
+
+def _check_tiles(image: Image.Image, max_pixels: int) -> None:
+    """A TIFF's tiles are decoded whole, however small the picture is that they cover."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    width, height = image.tag_v2.get(_TILE_WIDTH, 1), image.tag_v2.get(_TILE_HEIGHT, 1)
+    if width * height > max_pixels:
+        raise BadInput(
+            f"The picture's tiles have {width}x{height} px: at most {max_pixels / 1e6:g} "
+            "megapixels are allowed, save it with smaller ones."
         )
 
 
