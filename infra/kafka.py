@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,23 @@ ssl.keystore.location={keystore}
 """  # noqa: E501
 
 
+# Clients of such a listener are told another port, where something stands between.
+PROXIED_PROPERTIES = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{listeners}
+advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
+inter.broker.listener.name=PLAINTEXT
+"""
+
+
+@dataclass(frozen=True)
+class Proxied:
+    """A listener whose clients come, and are sent, through a proxy's port."""
+
+    port: int
+    proxy: int
+
+
 @dataclass(frozen=True)
 class Secure:
     """A listener with TLS where a user gives a password, by PLAIN or SCRAM-SHA-512."""
@@ -100,6 +118,7 @@ class Kafka(Server):
         super().__init__(directory, port)
         self.controller_port = controller_port
         self.secure = secure
+        self.proxied: Sequence[Proxied] = ()  # set before the first start
 
     @staticmethod
     def tools() -> list[Tool]:
@@ -124,6 +143,8 @@ class Kafka(Server):
         text = PROPERTIES.format(
             host=HOST, port=self.port, controller_port=self.controller_port, data=self.data
         )
+        if self.proxied:
+            text += self._proxied_properties()
         users: list[str] = []
         if self.secure is not None:
             text += SECURE_PROPERTIES.format(
@@ -144,6 +165,17 @@ class Kafka(Server):
             f"--cluster-id={cluster}", "--config", self._properties, *users,
         )  # fmt: skip
         run_tool("kafka format", command, log=self.log, env=plain_environment())
+
+    def _proxied_properties(self) -> str:
+        each = [(f"PROXIED{number}", one) for number, one in enumerate(self.proxied)]
+        return PROXIED_PROPERTIES.format(
+            host=HOST,
+            port=self.port,
+            controller_port=self.controller_port,
+            listeners="".join(f",{name}://{HOST}:{one.port}" for name, one in each),
+            advertised="".join(f",{name}://{HOST}:{one.proxy}" for name, one in each),
+            protocols="".join(f",{name}:PLAINTEXT" for name, _ in each),
+        )
 
     def _command(self) -> Command:
         return self._java(HEAP_MIB, "kafka.Kafka", self._properties)
