@@ -92,13 +92,21 @@ class Answer:
 class Receiver:
     """A real HTTP server on loopback, in this loop. `answer` says what it replies to a path."""
 
-    def __init__(self, answer: Callable[[str], Answer] = lambda _: Answer()) -> None:
+    def __init__(
+        self, answer: Callable[[str], Answer] = lambda _: Answer(), *, port: int = 0
+    ) -> None:
+        self._port = port
         self.received: list[Received] = []
         self._answer = answer
 
     async def __aenter__(self) -> Receiver:
         config = uvicorn.Config(
-            self._app, port=0, log_config=None, lifespan="off", ws="none", interface="asgi3"
+            self._app,
+            port=self._port,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            interface="asgi3",
         )
         self._server = uvicorn.Server(config)
         self._server.capture_signals = nullcontext  # type: ignore[assignment]
