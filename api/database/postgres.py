@@ -21,6 +21,11 @@ from common.errors import LedgerUnavailable
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 15.0
 POOL_SECONDS = 10.0  # how long a caller waits for a connection while all are in use
+# A client that died with its machine, or lost its way, says no goodbye. Its session holds locks,
+# that of `alone` among them, until the server finds out: by default after two hours.
+_FIND_OUT = (  # in 10 + 3 * 5 seconds
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
 POOL_SIZE = 5
 POOL_OVERFLOW = 10
 
@@ -48,6 +53,7 @@ class PostgresDatabase(Database):
             pool_timeout=POOL_SECONDS,
             hide_parameters=True,  # errors are logged, and rows hold links and secrets
         )
+        event.listen(engine.sync_engine, "connect", _let_find_out)
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         database = cls(engine)
         try:
@@ -108,6 +114,10 @@ def _lock_key(name: str) -> int:
     """A lock's name as the signed 64 bits that Postgres takes."""
     digest = hashlib.sha256(f"darkroom.{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _let_find_out(raw: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    raw.run_async(lambda connection: connection.execute(_FIND_OUT))
 
 
 def _refuse_closed(

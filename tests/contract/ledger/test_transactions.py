@@ -115,3 +115,16 @@ async def test_an_error_does_not_tell_the_values_of_its_statement(database: Data
             await connection.execute(statement, {"token": "canary"})
     assert "no_such_table" in str(error.value)
     assert "canary" not in str(error.value)
+
+
+async def test_postgres_finds_out_within_half_a_minute_that_a_client_is_gone_without_a_word(
+    servers: dict[str, str],
+) -> None:
+    database = await Database.open(await fresh_postgres(servers["DARKROOM_DATABASE_URL"]))
+    async with database.write() as connection:
+        idle, interval, count = [
+            int(await connection.scalar(text(f"SHOW tcp_keepalives_{name}")))
+            for name in ("idle", "interval", "count")
+        ]
+    assert 0 < idle + interval * count < 30
+    await database.close()
