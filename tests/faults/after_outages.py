@@ -21,11 +21,15 @@ _WAIT_SECONDS = 10
 def ask(
     stack: FaultStack, *, image: bytes | None = None, wait: int = 0, delay: float = 0.0
 ) -> httpx2.Response:
-    """One job of an echo that takes `delay` seconds, in the journal if it was accepted."""
+    """One job of an echo that takes `delay` seconds, in the journal if it was accepted.
+
+    Its priority is high, so that it need not wait for the end of what an outage left behind.
+    """
     request = uuid.uuid4().hex
-    body: dict[str, Any] = {"json": {"model": ECHO, "input": {"prompt": request, "delay": delay}}}
+    fields = {"model": ECHO, "priority": "high"}
+    body: dict[str, Any] = {"json": {**fields, "input": {"prompt": request, "delay": delay}}}
     if image is not None:
-        body = {"data": {"model": ECHO, "prompt": request}, "files": {"image": image}}
+        body = {"data": {**fields, "prompt": request}, "files": {"image": image}}
     headers = {"Prefer": f"wait={wait}"} if wait else {}
     with httpx2.Client(base_url=stack.urls[0], timeout=90, trust_env=False) as client:
         reply = client.post("/v1/predictions", headers=headers, **body)
