@@ -14,6 +14,7 @@ _NONE: Mapping[str, object] = MappingProxyType({})
 
 # The stable codes: the status each has, and what a user may read beside it.
 CODES: dict[str, tuple[int, str]] = {
+    "invalid_http": (400, "Invalid HTTP request received. Let a library of HTTP write it."),
     "invalid_json": (400, "The body is not JSON: unexpected end of input (byte 17)."),
     "invalid_form": (400, "The form ends before its last boundary: send it again, whole."),
     "missing_key": (401, "This needs an API key: send `Authorization: Bearer dk_...`."),
@@ -32,6 +33,7 @@ CODES: dict[str, tuple[int, str]] = {
     "no_dead_letter_matches": (404, "No dead letter matches: see GET /v1/dead-letters/groups."),
     "unknown_result": (404, "There is no such result: copy the whole access_link."),
     "method_not_allowed": (405, "PATCH does not work here: use GET."),
+    "request_too_slow": (408, "The request did not arrive in time: its headers have 20 seconds."),
     "webhook_not_active": (409, "The webhook is off: POST /v1/webhooks/ID/resume first."),
     "removed": (410, "Its bytes were removed: send the image again."),
     "not_ended": (409, "The prediction has not ended: wait for its end, or cancel it first."),
@@ -72,6 +74,7 @@ CODES: dict[str, tuple[int, str]] = {
     "idempotency_key_reused": (422, "This Idempotency-Key was sent with another request."),
     "invalid_prediction_id": (422, "'7' is no UUID in lower case: choose one."),
     "prediction_id_reused": (422, "A prediction with this id exists: choose a new id."),
+    "head_too_large": (431, "The request's line and headers have more than 65536 bytes."),
     "rate_limited": (429, "At most 500 requests a second are allowed: wait 1 second."),
     "queue_full": (429, "Your key has 100000 jobs that wait: wait until some have ended."),
     "failed": (422, "The prediction failed: its error says why."),

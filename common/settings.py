@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(40_000_000, ge=1)
     url_allowlist: str = ""
     max_upload_bytes_in_flight: int = Field(512 * 1024 * 1024, ge=1)
+    request_seconds: float = Field(20.0, gt=0)
     reuse: bool = False
     title_model: str = "darkroom/shapes"
     title_timeout: float = Field(30.0, gt=0)

@@ -7,11 +7,11 @@ import gc
 from contextlib import nullcontext
 
 import structlog
-import uvicorn
 
 from api.access.keyring import say_if_there_is_no_key
 from api.app import create_app
 from api.database.database import Database
+from api.intake.connections import allow_connections, http_server
 from common.catalogue import Catalogue
 from common.errors import SettingsInvalid, UnknownModel
 from common.job_log import open_job_log
@@ -19,8 +19,6 @@ from common.object_store import open_object_store
 from common.outage import until_available
 from common.processes import stop_at_signal
 from common.settings import Settings
-
-LAST_REPLIES_SECONDS = 3  # for requests that are under way when the API stops
 
 logger = structlog.get_logger()
 
@@ -37,15 +35,8 @@ async def serve(catalogue: Catalogue, settings: Settings) -> bool:
     app = create_app(
         settings=settings, catalogue=catalogue, log=log, store=store, database=database
     )
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=LAST_REPLIES_SECONDS,
-    )
-    server = uvicorn.Server(config)
+    allow_connections()
+    server = http_server(app, settings)
     server.capture_signals = nullcontext  # type: ignore[assignment]  # ours do more
     stop = stop_at_signal()
 
