@@ -44,7 +44,7 @@ class Stack:
     ) -> None:
         self.folder = folder
         self.programs = programs
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")
@@ -176,7 +176,7 @@ def create_database(url: str, name: str) -> None:
     asyncio.run(create())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
