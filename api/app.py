@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.access import authentication
 from api.access.admission import Admission
@@ -95,6 +96,7 @@ ERRORS: dict[type[DarkroomError], str] = {
     LedgerUnavailable: "ledger_unavailable",
 }
 
+METHODS = ("DELETE", "GET", "POST", "PUT", "QUERY")
 _CLIENT_GONE = 499  # nobody reads it; the metrics show it
 _log = structlog.get_logger()
 
@@ -261,15 +263,27 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         problem = Problem("not_found", f"There is nothing at {path}: /docs lists every route.")
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(_methods_of(request))
         problem = Problem(
             "method_not_allowed",
-            f"{request.method} does not work at {path}: use {allowed}.",
-            headers=error.headers,
+            f"{request.method[:20]} does not work at {path}: use {allowed}.",
+            headers={"Allow": allowed},
         )
     else:
         problem = Problem("invalid_request", str(error.detail), status=error.status_code)
     return _answer(request, problem)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What works at the request's path: of one path several routes may serve a method each."""
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:  # noqa: ARG001

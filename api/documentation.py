@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from api.links import add_links
 from api.problems import CODES, Problem, document
 from api.schemas import components
 from api.webhooks import schemas as webhook_schemas
@@ -31,6 +32,7 @@ def described(
     media_type: str = "application/json",
     description: str = "Done",
     body: Mapping[str, Any] | None = None,
+    body_required: bool = True,
     headers: Mapping[str, tuple[str, str]] | None = None,
     more: Mapping[int | str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def described(
     }
     extra: dict[str, Any] = {}
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": dict(body)}
+        extra["requestBody"] = {"required": body_required, "content": dict(body)}
     if headers is not None:
         extra["parameters"] = [
             _header(name, meaning, sample) for name, (meaning, sample) in headers.items()
@@ -103,6 +105,7 @@ def add_documentation(app: FastAPI) -> None:
             schema = generated()
             _drop_default_errors(schema)
             schema["components"]["schemas"] = components(webhook_schemas)
+            add_links(schema)
         return generated()
 
     async def docs(request: Request) -> HTMLResponse:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 from urllib.parse import urlencode
 
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from api.database.paging import Cursor
 from api.problems import Problem
 
 PAGE = 100  # items
+
+
+def _no_number(word: object) -> object:
+    """Pydantic takes a number for seconds or milliseconds, by its size."""
+    try:
+        float(str(word))
+    except ValueError:
+        return word
+    raise PydanticCustomError("datetime_from_number", "Input is a number and no time.")
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number)]  # of a filter
 
 
 def cursor_of(word: str | None) -> Cursor | None:

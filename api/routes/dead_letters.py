@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -17,7 +16,7 @@ from api.dependencies import base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
 from api.intake.asking import decode
 from api.intake.uploads import MAX_TEXT_BYTES, read_body
-from api.pages import PAGE, cursor_of, page_url, seconds_of
+from api.pages import PAGE, Moment, cursor_of, page_url, seconds_of
 from api.presenting import iso_time
 from api.problems import Problem
 from api.replies import json_reply
@@ -64,10 +63,10 @@ async def list_dead_letters(
     request: Request,
     cause: Word = None,
     model: Word = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
-    failed_after: datetime | None = None,
-    failed_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
+    failed_after: Moment | None = None,
+    failed_before: Moment | None = None,
     cursor: Annotated[str | None, Query(description="From `next` or `previous`.")] = None,
 ) -> Response:
     """Dead letters that wait, the latest failures first, 100 a page."""

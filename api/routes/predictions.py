@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from api.creating import accept_request, create_reply
 from api.database import jobs
 from api.dependencies import Parts, base_of, parts_of, seen_by
 from api.documentation import LEDGER, described, reference
-from api.pages import PAGE, cursor_of, page_url, seconds_of
+from api.pages import PAGE, Moment, cursor_of, page_url, seconds_of
 from api.presenting import present
 from api.problems import Problem
 from api.repeating import KEY_HEADER, key_of
@@ -166,8 +165,8 @@ async def list_predictions(
     status: JobState | None = None,
     model: Annotated[str | None, Query(max_length=200)] = None,
     label: Annotated[str | None, Query(max_length=100)] = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
     cursor: Annotated[str | None, Query(description="From `next` or `previous`.")] = None,
 ) -> Response:
     """Predictions, newest first, 100 a page."""

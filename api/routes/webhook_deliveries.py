@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -18,7 +17,7 @@ from api.dependencies import base_of, owner_of, parts_of
 from api.documentation import LEDGER, described, reference
 from api.intake.asking import decode
 from api.intake.uploads import MAX_TEXT_BYTES, read_body
-from api.pages import PAGE, cursor_of, page_url, seconds_of
+from api.pages import PAGE, Moment, cursor_of, page_url, seconds_of
 from api.presenting import iso_time
 from api.problems import Problem
 from api.replies import json_reply
@@ -58,8 +57,8 @@ async def list_deliveries(
     prediction: Word = None,
     state: State | None = None,
     event: Word = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
     cursor: Annotated[str | None, Query(description="From `next`.")] = None,
 ) -> Response:
     """Deliveries, newest first, 100 a page."""

@@ -129,6 +129,7 @@ async def get_default_secret(request: Request) -> Response:
         reply="RotatedKey",
         example=examples.ROTATED,
         body=_body("Rotation", examples.ROTATION),
+        body_required=False,
     ),
 )
 async def rotate_default_secret(request: Request) -> Response:
@@ -191,6 +192,7 @@ async def resume_webhook(request: Request, webhook_id: str) -> Response:
         reply="RotatedKey",
         example=examples.ROTATED,
         body=_body("Rotation", examples.ROTATION),
+        body_required=False,
     ),
 )
 async def rotate_webhook_secret(request: Request, webhook_id: str) -> Response:

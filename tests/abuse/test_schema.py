@@ -1,0 +1,37 @@
+"""The OpenAPI document against the API that serves it: schemathesis believes every word."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.abuse.conftest import Door
+
+CASES = 200 if os.environ.get("SOAK") else 50  # an operation
+LONGEST = 4 * 3600 if os.environ.get("SOAK") else 280  # seconds
+
+
+def test_no_reply_breaks_the_document(door: Door, tmp_path: Path) -> None:
+    """Examples, every edge of each schema, chance, and chains along the links."""
+    _, secret = door.key("--owner", "schemathesis")
+    ran = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "--config-file"),
+            *(str(Path(__file__).with_name("schemathesis.toml")), "run"),
+            *(f"{door.stack.url}/openapi.json", "--max-examples", str(CASES)),
+            *("--header", f"Authorization: Bearer {secret}"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
+    )
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr[-2000:]
+    selected = re.search(r"Selected: (\d+)/(\d+)\n\s*Tested: (\d+)", ran.stdout)
+    assert selected is not None, ran.stdout[-3000:]
+    assert len(set(selected.groups())) == 1  # none was left out
+    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+        assert re.search(rf"✅\s+{phase}", ran.stdout), ran.stdout[-3000:]
