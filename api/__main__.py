@@ -11,6 +11,7 @@ import uvloop
 from common.catalogue import read_catalogue
 from common.crash_points import arm
 from common.errors import CatalogueInvalid, SettingsInvalid
+from common.processes import hide_secrets
 from common.settings import read_settings
 from common.telemetry import configure_logs
 
@@ -30,6 +31,7 @@ def main() -> int:
         print("usage: python -m api serve|record|notify", file=sys.stderr)
         return ExitCode.USAGE
     role = sys.argv[1]
+    hide_secrets()
     try:
         settings = read_settings()
         configure_logs(settings.log_level)

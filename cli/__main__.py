@@ -12,6 +12,7 @@ from cli.submit import submit
 from cli.up import up
 from cli.watch import watch
 from cli.webhook_listen import webhook_listen
+from common.processes import hide_secrets
 
 app = typer.Typer(
     name="darkroom", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -43,6 +44,7 @@ def darkroom() -> None:
 
 def main() -> None:
     """The console script's entry."""
+    hide_secrets()
     app()
 
 

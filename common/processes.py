@@ -9,6 +9,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 
 
 def stop_at_signal() -> asyncio.Event:
@@ -29,3 +30,12 @@ def end_with_parent(parent: int, by: signal.Signals) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it died before we asked
         os.kill(os.getpid(), by)
+
+
+def hide_secrets() -> None:
+    """Keep other processes of this user, but root's, from reading our environment and memory.
+
+    A core dump would hold them too, so none is written. Linux alone has this.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -17,7 +17,7 @@ from common.guarded_client import GuardedClient
 from common.job_log import open_job_log
 from common.object_store import open_object_store
 from common.outage import until_available
-from common.processes import stop_at_signal
+from common.processes import hide_secrets, stop_at_signal
 from common.settings import Settings, read_settings
 from common.telemetry import configure_logs
 from common.url_guard import UrlGuard
@@ -79,6 +79,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m consumers MODEL", file=sys.stderr)
         return ExitCode.USAGE
+    hide_secrets()
     try:
         settings = read_settings()
         configure_logs(settings.log_level)

@@ -20,6 +20,7 @@ from common.crash_points import SETTING, arm, crash_point
 from common.errors import ModelUnavailable, OutOfMemory
 from common.processes import end_with_parent
 from common.text import clean
+from consumers.confinement import confine
 from consumers.engine_protocol import (
     LENGTH_BYTES,
     Cancel,
@@ -102,6 +103,8 @@ def _clean(result: EngineResult) -> EngineResult:
 def main() -> None:
     # The end of the pipe ends it too, but not while a library holds the interpreter's lock.
     end_with_parent(int(sys.argv[1]), signal.SIGKILL)
+    if not confine():  # before there are other threads
+        print("engine: this system has no Landlock, see docs/security.md", file=sys.stderr)
     # A terminal's Ctrl-C goes to the whole group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

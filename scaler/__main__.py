@@ -10,7 +10,7 @@ from common.crash_points import arm
 from common.errors import CatalogueInvalid, SettingsInvalid
 from common.job_log import open_job_log
 from common.outage import until_available
-from common.processes import stop_at_signal
+from common.processes import hide_secrets, stop_at_signal
 from common.settings import Settings, read_settings
 from common.telemetry import configure_logs
 from scaler.launchers import ProcessLauncher
@@ -37,6 +37,7 @@ async def scale(catalogue: Catalogue, settings: Settings) -> None:
 
 
 def main() -> int:
+    hide_secrets()
     try:
         settings = read_settings()
         configure_logs(settings.log_level)
