@@ -59,6 +59,13 @@ def prepare(processor: Any, network: Any, picture: Image, prompt: str) -> Any:
     return inputs.to(network.device, network.dtype)
 
 
+def check_template(processor: Any) -> None:
+    """Raises whatever a chat template raises: it is the model's, and may hold anything."""
+    if getattr(processor, "chat_template", None):
+        content = [{"type": "image"}, {"type": "text", "text": CHAT_PROMPT}]
+        processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+
+
 def room(network: Any, inputs: Any) -> int:
     """How many tokens the model can add to its inputs. Raises BadInput where there is no room.
 

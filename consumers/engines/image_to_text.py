@@ -19,7 +19,7 @@ from consumers.engines.devices import (
     memory_watched,
     seed,
 )
-from consumers.engines.generation import Watch, prepare, printable, room, sampling
+from consumers.engines.generation import Watch, check_template, prepare, printable, room, sampling
 from consumers.engines.loading import load_explained, refuse_missing
 from consumers.engines.one_by_one import Canceled, OneByOneEngine, picture_of
 from consumers.engines.weights import folder_of
@@ -50,6 +50,7 @@ class ImageToTextEngine(OneByOneEngine):
             hf.logging.disable_progress_bar()
             closed = {"local_files_only": True, "trust_remote_code": False}
             self._processor = hf.AutoProcessor.from_pretrained(folder, **closed)
+            check_template(self._processor)
             network, report = hf.AutoModelForImageTextToText.from_pretrained(
                 folder,
                 dtype=choose_dtype(self._wanted_dtype, place),

@@ -162,10 +162,37 @@ def _check_part(part: Path) -> None:
             f"{part} has no weights in safetensors, and other formats can carry code: choose "
             "another revision=, or convert the model with save_pretrained."
         )
+    if kernel := _foreign_kernel(_read(part / "config.json")):
+        raise ModelUnavailable(
+            f"{part} needs code from its own repository ({kernel}), which is never run: choose a "
+            "model that transformers or diffusers know themselves."
+        )
     for index in part.glob("*.safetensors.index.json"):
         shards = set(_read(index)["weight_map"].values())
+        if strange := sorted(shard for shard in shards if not _is_shard(shard)):
+            raise ModelUnavailable(
+                f"{index} names {strange[0]}, which is no safetensors file beside it: choose "
+                "another revision= or another model."
+            )
         if lacking := sorted(shard for shard in shards if not (part / shard).exists()):
             raise ModelUnavailable(f"{part} lacks {lacking[0]}: download the model again.")
+
+
+def _is_shard(name: object) -> bool:
+    """Libraries read a shard by its name's end, a pickle too, and wherever it leads."""
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+
+
+def _foreign_kernel(config: object) -> str | None:
+    """A repository of compiled code that the config asks for: transformers would load it."""
+    if not isinstance(config, dict):
+        return None
+    for name, value in config.items():
+        if name.endswith("attn_implementation") and isinstance(value, str) and "/" in value:
+            return value
+        if found := _foreign_kernel(value):
+            return found
+    return None
 
 
 def _parts(index: Path) -> list[str]:
