@@ -26,6 +26,8 @@ class CaptionsFile(Keeper):
         """Reads the file that is there. Raises UsageWrong if it is not ours, OSError."""
         self._folder, self._model = folder, model
         self._path = folder / NAME
+        if self._path.is_symlink():  # it may lead anywhere, to a file that is not there yet too
+            raise UsageWrong(f"{self._path} is a link: move it away, or put the file itself there")
         self._captions: dict[str, str] = {}  # file -> its row, a line
         self._errors: dict[str, str] = {}
         self._lock = Lock()
@@ -72,7 +74,8 @@ class CaptionsFile(Keeper):
         if self._closed:
             return  # the run was interrupted: the next one does this picture again
         content = _bytes(row)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        descriptor = os.open(self._path, flags, 0o666)
         try:
             size = os.fstat(descriptor).st_size
             try:

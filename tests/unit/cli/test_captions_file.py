@@ -170,3 +170,12 @@ def test_nothing_is_kept_after_the_end(tmp_path: Path) -> None:
     file.close()
     file.keep(tmp_path / "b.jpg", caption("y"), "2")
     assert [row["file"] for row in rows(tmp_path)] == ["a.jpg"]
+
+
+def test_a_link_in_its_place_is_not_written_through(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "captions.jsonl").symlink_to(outside)
+    with pytest.raises(UsageWrong, match="is a link"):
+        CaptionsFile(folder, "m")
+    assert not outside.exists()

@@ -60,3 +60,28 @@ def test_what_is_no_folder_names_the_fix(tmp_path: Path) -> None:
     for path in (tmp_path / "a.jpg", tmp_path / "none"):
         with pytest.raises(UsageWrong, match="not a folder"):
             find_images(path)
+
+
+def test_a_link_that_leads_out_of_the_folder_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    fill(tmp_path, "secret.png", "elsewhere/b.png")
+    fill(folder, "a.jpg", "sub/c.png")
+    (folder / "out.png").symlink_to(tmp_path / "secret.png")
+    (folder / "up.png").symlink_to("../secret.png")
+    (folder / "away").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "gone.png").symlink_to("nothing.png")
+    (folder / "within.png").symlink_to("sub/c.png")
+    assert found(folder) == ["a.jpg", "within.png", "sub/c.png"]
+
+
+def test_a_strange_name_stays_a_name(tmp_path: Path) -> None:
+    strange = [
+        "C:evil.jpg",
+        "b\\..\\up.jpg",
+        "CON.jpg",
+        "a\u2215b.jpg",
+        "\u202egpj.jpg",
+        "a\nb.jpg",
+    ]
+    fill(tmp_path, *strange)
+    assert sorted(found(tmp_path)) == sorted(strange)

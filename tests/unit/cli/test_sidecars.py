@@ -85,3 +85,16 @@ def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="photo"):
         TextSidecars([image]).keep(image, CAPTION, "1")
     assert names(tmp_path) == ["photo.txt"]
+
+
+def test_a_link_in_a_results_place_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside.txt", tmp_path / "pictures"
+    outside.write_text("precious")
+    folder.mkdir()
+    image = folder / "photo.jpg"
+    for name in ("photo.txt", "photo.sketch.png"):
+        (folder / name).symlink_to(outside)
+    TextSidecars([image]).keep(image, CAPTION, "1")
+    ImageSidecars([image], "darkroom/sketch").keep(image, PNG, "1")
+    assert outside.read_text() == "precious"
+    assert not any(path.is_symlink() for path in folder.iterdir())
