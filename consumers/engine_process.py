@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 from common.catalogue import ModelSpec, Task
+from common.crash_points import SETTING as CRASH_AT
 from common.errors import EngineCrashed, ModelUnavailable, OutOfMemory
 from consumers.engine_protocol import (
     LENGTH_BYTES,
@@ -158,5 +159,9 @@ def _environment(environment: Mapping[str, str], task: Task | None) -> dict[str,
             return task is Task.CUSTOM
         return any(word in name for word in ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "_KEY"))
 
-    seen = {name: value for name, value in environment.items() if not secret(name)}
+    seen = {
+        name: value
+        for name, value in environment.items()
+        if name == CRASH_AT or not secret(name)  # its own points lie in the child
+    }
     return {**seen, "HF_HUB_DISABLE_TELEMETRY": "1"}

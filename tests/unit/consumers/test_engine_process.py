@@ -100,6 +100,18 @@ async def test_a_segfault_is_a_crash_with_the_signals_name(
     await engine.close()
 
 
+@pytest.mark.parametrize("point", ["engine.before_run", "engine.after_run"])
+async def test_its_crash_points_are_armed_by_the_parents_environment(
+    point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_CRASH_AT", point)
+    engine = EngineProcess(ECHO, max_pixels=PIXELS)
+    await engine.start()
+    with pytest.raises(EngineCrashed, match="SIGKILL"):
+        await engine.run([EngineInput(id="a", parameters={"prompt": "x"})], nothing)
+    await engine.close()
+
+
 async def test_a_model_that_prints_does_not_disturb_the_pipe(
     tmp_path: Path, sample_jpeg: bytes
 ) -> None:
