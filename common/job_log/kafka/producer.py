@@ -136,6 +136,7 @@ class Producer:
         task = self._preparing.get(topic)
         if task is None or (task.done() and task.exception() is not None):
             task = self._preparing[topic] = asyncio.create_task(self._prepare(producer, topic))
+            task.add_done_callback(_error_seen)
         if not task.done():
             await asyncio.wait([task])
         task.result()
@@ -212,9 +213,14 @@ async def _queue(producer: AIOKafkaProducer, message: _Message) -> asyncio.Futur
             )
     except TimeoutError:
         return None
-    # A sender who was cancelled leaves an error here that nobody fetches.
-    queued.add_done_callback(lambda future: future.cancelled() or future.exception())
+    queued.add_done_callback(_error_seen)
     return queued
+
+
+def _error_seen(future: asyncio.Future[Any]) -> None:
+    """A sender who was cancelled leaves an error in it that nobody fetches."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
