@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from infra.servers import Servers
 from tests.e2e.stack import Json, Stack, embedded, eventually, on_servers
 
 JOBS = 200
@@ -116,31 +115,3 @@ def test_a_stop_answers_who_waits_with_the_job_as_it_stands(open_stack: OpenStac
     stack.stop()
     waiting.join()
     assert [(reply.status_code, reply.json()["status"]) for reply in replies] == [(202, "starting")]
-
-
-@pytest.mark.timeout(600)
-def test_a_wiped_broker_under_load_loses_no_job(tmp_path: Path) -> None:
-    with Servers() as own, pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, own.settings()[name])
-        stack = on_servers(tmp_path, own.settings(), DARKROOM_SWEEP_AFTER_SECONDS="10")
-        stack.start()
-        ids: list[str] = []
-        enough = threading.Event()
-
-        def keep_posting() -> None:
-            with stack.client() as client:
-                while not enough.wait(0.05):
-                    ids.append(echo(client, f"job {len(ids)}", delay=0.1))
-
-        posting = threading.Thread(target=keep_posting)
-        posting.start()
-        eventually(lambda: len(ids) > 100)
-        own.kafka.wipe()
-        eventually(lambda: len(ids) > 250)
-        enough.set()
-        posting.join()
-        eventually(lambda: {job["status"] for job in all_jobs(stack)} == {"succeeded"}, seconds=400)
-        outputs = {job["id"]: job["output"] for job in all_jobs(stack)}
-        assert outputs == {id: f"job {number}" for number, id in enumerate(ids)}
-        stack.stop()

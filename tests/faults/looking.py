@@ -1,0 +1,122 @@
+"""Single jobs of a stack under attack: sent and written down, looked at, and the verdict on all."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import httpx2
+from PIL import Image
+
+from tests.e2e.stack import Json, eventually
+from tests.faults.checker import Verdict
+from tests.faults.stack import QUIET_SECONDS, FaultStack
+
+TERMINAL = ("succeeded", "failed", "canceled")
+
+
+def with_models(stack: FaultStack, *lines: str) -> None:
+    """Its catalogue; call it before programs are added."""
+    catalogue = stack.folder / "model_names.txt"
+    catalogue.write_text("".join(f"{line}\n" for line in lines))
+    stack.supervisor.environment = {
+        **stack.supervisor.environment,
+        "DARKROOM_MODEL_NAMES": str(catalogue),
+    }
+
+
+def chain(*points: str) -> Any:
+    """To die at each of these, one a start, and from then on nowhere."""
+    return lambda start: points[start] if start < len(points) else ""
+
+
+def send(
+    stack: FaultStack, model: str, *, image: bytes | None = None, url: str = "", **asked: Any
+) -> Json:
+    """One job with a webhook, written down once it is accepted. Raises TransportError.
+
+    `asked`: its prompt, delay, or any other input; what an echo is to say is checked later.
+    """
+    reply = httpx2.post(
+        f"{url or stack.urls[0]}/v1/predictions",
+        timeout=60,
+        trust_env=False,
+        **request_for(stack, model, image=image, **asked),
+    )
+    assert reply.status_code == 202, reply.text
+    job: Json = reply.json()
+    stack.journal.accepted(
+        job["id"],
+        request=uuid.uuid4().hex,
+        model=model,
+        expected=asked.get("prompt"),
+        webhook=True,
+    )
+    return job
+
+
+def picture(width: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, 16), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def request_for(
+    stack: FaultStack, model: str, *, image: bytes | None = None, **asked: Any
+) -> dict[str, Any]:
+    """The body, as arguments of the client: a form if there is an image."""
+    fields = {"model": model, "webhook": stack.receiver.url}
+    if image is None:
+        return {"json": {**fields, "input": asked}}
+    return {"data": {**fields, **asked}, "files": {"image": image}}
+
+
+def job_of(stack: FaultStack, id: str) -> Json:
+    reply = httpx2.get(f"{stack.urls[0]}/v1/predictions/{id}", timeout=60, trust_env=False)
+    found: Json = reply.raise_for_status().json()
+    return found
+
+
+def ended(stack: FaultStack, id: str, seconds: float = QUIET_SECONDS) -> Json:
+    """The job once it has ended."""
+
+    def look() -> Json | None:
+        job = job_of(stack, id)
+        return job if job["status"] in TERMINAL else None
+
+    return eventually(look, seconds)
+
+
+def all_jobs(stack: FaultStack) -> list[Json]:
+    """Every job, page by page."""
+    jobs: list[Json] = []
+    with httpx2.Client(base_url=stack.urls[0], timeout=60, trust_env=False) as client:
+        page = "/v1/predictions"
+        while page:
+            reply = client.get(page).raise_for_status().json()
+            jobs += reply["results"]
+            page = reply["next"]
+    return jobs
+
+
+def attempts(jobs: Iterable[Json]) -> set[int]:
+    return {job["attempt"] for job in jobs}
+
+
+def moment(text: str) -> float:
+    """Of a time as the API writes it; seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def all_is_well(stack: FaultStack) -> Verdict:
+    """Nothing lost, twice, forged or untold, once it is quiet."""
+    stack.quiet()
+    verdict = stack.check()
+    assert verdict.sound, str(verdict)
+    assert verdict.accepted > 0
+    for program in stack.supervisor.programs.values():
+        assert "never retrieved" not in program.output.read_text(errors="replace"), program.output
+    return verdict
