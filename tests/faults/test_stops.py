@@ -31,7 +31,7 @@ def stop_everything(stack: FaultStack) -> None:
     stack.start()
     works(stack)
     asking = Asking(webhook=stack.receiver.url, delay=0.1)
-    with stack.load(asking, rate=6, clients=2) as load:
+    with stack.load(asking, rate=3, clients=2) as load:
         for name in ("api", "recorder", "notifier", SCALER):
             stopped(stack, name, signal.SIGTERM)
         [consumer] = eventually(lambda: consumers(stack))
