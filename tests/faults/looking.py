@@ -34,17 +34,22 @@ def chain(*points: str) -> Any:
 
 
 def send(
-    stack: FaultStack, model: str, *, image: bytes | None = None, url: str = "", **asked: Any
+    stack: FaultStack,
+    model: str,
+    *,
+    image: bytes | None = None,
+    priority: str = "normal",
+    **asked: Any,
 ) -> Json:
     """One job with a webhook, written down once it is accepted. Raises TransportError.
 
     `asked`: its prompt, delay, or any other input; what an echo is to say is checked later.
     """
     reply = httpx2.post(
-        f"{url or stack.urls[0]}/v1/predictions",
+        f"{stack.urls[0]}/v1/predictions",
         timeout=60,
         trust_env=False,
-        **request_for(stack, model, image=image, **asked),
+        **request_for(stack, model, image=image, priority=priority, **asked),
     )
     assert reply.status_code == 202, reply.text
     job: Json = reply.json()
@@ -65,10 +70,15 @@ def picture(width: int) -> bytes:
 
 
 def request_for(
-    stack: FaultStack, model: str, *, image: bytes | None = None, **asked: Any
+    stack: FaultStack,
+    model: str,
+    *,
+    image: bytes | None = None,
+    priority: str = "normal",
+    **asked: Any,
 ) -> dict[str, Any]:
     """The body, as arguments of the client: a form if there is an image."""
-    fields = {"model": model, "webhook": stack.receiver.url}
+    fields = {"model": model, "priority": priority, "webhook": stack.receiver.url}
     if image is None:
         return {"json": {**fields, "input": asked}}
     return {"data": {**fields, **asked}, "files": {"image": image}}

@@ -31,7 +31,7 @@ def stop_everything(stack: FaultStack) -> None:
     stack.start()
     works(stack)
     asking = Asking(webhook=stack.receiver.url, delay=0.1)
-    with stack.load(asking, rate=3, clients=2) as load:
+    with stack.load(asking, rate=2, clients=2) as load:
         for name in ("api", "recorder", "notifier", SCALER):
             stopped(stack, name, signal.SIGTERM)
         [consumer] = eventually(lambda: consumers(stack))
@@ -63,8 +63,8 @@ def come_and_go(stack: FaultStack) -> None:
 
 
 def works(stack: FaultStack) -> None:
-    """A new job goes all the way."""
-    job = send(stack, ECHO, prompt="all the way")
+    """A new job goes all the way, past those that wait."""
+    job = send(stack, ECHO, prompt="all the way", priority="high")
     assert ended(stack, job["id"])["status"] == "succeeded"
 
 
