@@ -8,7 +8,9 @@ So in a model's slug `/` becomes `--`, a `-` that could be taken for half of tha
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from common.job import Priority
 
@@ -53,9 +55,10 @@ def job_topic(model: str, priority: Priority) -> str:
     return f"jobs.{slug(model)}.{priority}"
 
 
-def job_topics(model: str) -> dict[str, int]:
+@lru_cache(maxsize=1024)
+def job_topics(model: str) -> Mapping[str, int]:
     """The model's topics, high priority first, each with its weight."""
-    return {job_topic(model, priority): priority.weight for priority in Priority}
+    return MappingProxyType({job_topic(model, priority): priority.weight for priority in Priority})
 
 
 def dead_letter_topic(model: str) -> str:

@@ -27,6 +27,7 @@ class Admission:
         self._settings, self._backlog, self._drain = settings, backlog, drain
         self._storage = MemoryStorage()
         self._limiter = MovingWindowRateLimiter(self._storage)
+        self._most_of_key = settings.max_waiting_per_key if settings.auth_on else 0
         window = settings.key_burst_seconds
         self._rate = RateLimitItemPerSecond(settings.key_requests_per_second * window, window)
 
@@ -49,9 +50,8 @@ class Admission:
 
     def check_backlog(self, owner: str) -> None:
         """Before a job's body is read. Raises Problem `queue_full`."""
-        of_key = self._settings.max_waiting_per_key if self._settings.auth_on else 0
         for most, waiting, whose, models in (
-            (of_key, self._backlog.of_owner(owner), "Your key", owner),
+            (self._most_of_key, self._backlog.of_owner(owner), "Your key", owner),
             (self._settings.max_waiting, self._backlog.total, "This server", None),
         ):
             if 0 < most <= waiting:

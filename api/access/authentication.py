@@ -61,8 +61,8 @@ async def while_it_works(request: Request, frames: AsyncGenerator[bytes]) -> Asy
             yield frame
 
 
-async def admit_job(request: Request) -> None:
-    """A dependency of the routes that make jobs. Raises Problem `queue_full`."""
+def admit_job(request: Request) -> None:
+    """The first step of the routes that make jobs. Raises Problem `queue_full`."""
     parts_of(request).admission.check_backlog(owner_of(request))
 
 

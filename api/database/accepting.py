@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.claims import Claim, Claiming, Earlier, take
 from api.database.database import Database
+from api.database.dialects import insert_rows
 from api.database.errors import DataError, translated
 from api.database.positions import PositionWriter
 from api.database.rows import label_rows, row_of
@@ -98,7 +99,7 @@ class Accepting:
     async def _commit(self, batch: list[_Waiting]) -> None:
         """Commit the rows together; those that cannot be fail without their neighbours."""
         await self._undo_doubtful()
-        one = len(batch) == 1 and not batch[0].labels and _claiming(batch[0]) is None
+        one = not any(waiting.labels or _claiming(waiting) for waiting in batch)
         written = one  # one statement commits itself: whenever it fails, it may have been written
         try:
             async with self._database.statement() if one else self._database.write() as connection:
@@ -158,7 +159,7 @@ async def _insert(connection: AsyncConnection, batch: list[_Waiting]) -> dict[st
     """Insert the rows, but for those whose key made a job before: the reply has them by id."""
     rows = [waiting.row for waiting in batch]
     # In one order, as ids that clients chose may be wanted by two processes at once.
-    await connection.execute(insert(jobs), sorted(rows, key=itemgetter("id")))
+    await insert_rows(connection, jobs, sorted(rows, key=itemgetter("id")))
     labels = [label for waiting in batch for label in waiting.labels]
     if labels:
         await connection.execute(insert(job_labels), labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -36,7 +36,6 @@ _BODY = {
 
 @router.post(
     "/api/v1/predictions",
-    dependencies=[Depends(admit_job)],
     **described(
         "queue_full",
         "invalid_json",
@@ -59,6 +58,7 @@ _BODY = {
 )
 async def title_image(request: Request) -> Response:
     """Wait for the title of an image that is sent as base64."""
+    admit_job(request)
     parts = parts_of(request)
     job_id = new_id()
     seconds = parts.settings.title_timeout

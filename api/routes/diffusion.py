@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,7 +40,6 @@ _BODY = {
 
 @router.post(
     _ROUTE,
-    dependencies=[Depends(admit_job)],
     **described(
         "queue_full",
         "invalid_form",
@@ -77,6 +76,7 @@ async def diffuse(
     priority: str = "0",
 ) -> Response:
     """Change an image by a prompt. `priority`: 0 normal, below 0 low, above 0 high."""
+    admit_job(request)
     parts = parts_of(request)
     body = PredictionRequest(
         model=model_name or _default_model(parts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -126,7 +126,6 @@ CREATED = {
 
 @router.post(
     "/v1/predictions",
-    dependencies=[Depends(admit_job)],
     **described(*CREATE_ERRORS, *KEY_ERRORS, "missing_model", "ambiguous_version", **CREATED),
 )
 async def create_prediction(request: Request) -> Response:
@@ -136,7 +135,6 @@ async def create_prediction(request: Request) -> Response:
 
 @router.post(
     "/v1/models/{owner}/{name}/predictions",
-    dependencies=[Depends(admit_job)],
     **described(*CREATE_ERRORS, *KEY_ERRORS, **CREATED),
 )
 async def create_model_prediction(request: Request, owner: str, name: str) -> Response:
@@ -229,6 +227,7 @@ async def delete_prediction(request: Request, prediction_id: str) -> Response:
 
 
 async def _create(request: Request, model: str | None) -> Response:
+    admit_job(request)
     parts, job_id = parts_of(request), new_id()
     accept = partial(
         accept_request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +23,6 @@ router = APIRouter(tags=["Predictions"])
 
 @router.put(
     "/v1/predictions/{prediction_id}",
-    dependencies=[Depends(admit_job)],
     **described(
         *CREATE_ERRORS,
         "missing_model",
@@ -36,6 +35,7 @@ router = APIRouter(tags=["Predictions"])
 )
 async def put_prediction(request: Request, prediction_id: str) -> Response:
     """The same with an id that you choose, a UUID: sent twice, it makes one prediction."""
+    admit_job(request)
     job_id = checked_id(prediction_id)
     parts = parts_of(request)
     accept = partial(accept_request, request, parts, job_id, route=PUT, key=None, chosen_id=True)
@@ -44,7 +44,6 @@ async def put_prediction(request: Request, prediction_id: str) -> Response:
 
 @router.post(
     "/v1/predictions/{prediction_id}/retry",
-    dependencies=[Depends(admit_job)],
     **described(
         "queue_full",
         "unknown_prediction",
@@ -64,6 +63,7 @@ async def put_prediction(request: Request, prediction_id: str) -> Response:
 )
 async def retry_prediction(request: Request, prediction_id: str) -> Response:
     """Run it once more: the same image and parameters, as a new prediction without deadlines."""
+    admit_job(request)
     parts, job_id = parts_of(request), new_id()
     key = key_of(request)
     old = await parts.job(seen_by(request), prediction_id)

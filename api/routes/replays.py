@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,7 +28,6 @@ router = APIRouter(tags=["Dead letters"])
 
 @router.post(
     f"{PATH}/replay",
-    dependencies=[Depends(admit_job)],
     **described(
         "queue_full",
         *SELECTION_ERRORS,
@@ -41,6 +40,7 @@ router = APIRouter(tags=["Dead letters"])
 )
 async def replay_dead_letters(request: Request) -> Response:
     """Run some once more, those that match a filter, or all: at most 100 a call."""
+    admit_job(request)
     parts, owner = parts_of(request), seen_by(request)
     wanted = await selected(request)
     replays = await replay_some(parts, owner=owner, filter=wanted.filter)
@@ -53,7 +53,6 @@ async def replay_dead_letters(request: Request) -> Response:
 
 @router.post(
     f"{PATH}/{{prediction_id}}/replay",
-    dependencies=[Depends(admit_job)],
     **described(
         "queue_full",
         "unknown_dead_letter",
@@ -68,6 +67,7 @@ async def replay_dead_letters(request: Request) -> Response:
 )
 async def replay_dead_letter(request: Request, prediction_id: str) -> Response:
     """Run one once more."""
+    admit_job(request)
     letter = await letter_of(request, prediction_id)
     job = await replay(parts_of(request), letter)
     return _reply(request, Replays(made={letter.id: job}), 0)
