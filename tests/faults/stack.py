@@ -92,9 +92,12 @@ class FaultStack:
     def scaler(self, name: str = "scaler", **settings: str) -> Program:
         return self.supervisor.add(name, "scaler", **settings)
 
-    def start(self) -> None:
-        """All that was added; returns when every API is ready and the receiver knows its secret."""
-        self.supervisor.start()
+    def start(self, *names: str) -> None:
+        """These programs, or all that were added, with the APIs among them.
+
+        Returns when every API is ready, and the receiver knows the secret that signs.
+        """
+        self.supervisor.start(*names)
         for url in self.urls:
             eventually(lambda url=url: is_ready(url), seconds=60)  # type: ignore[misc]
         secret = httpx2.get(f"{self.urls[0]}/v1/webhooks/default/secret", trust_env=False)

@@ -81,7 +81,7 @@ class Supervisor:
     programs: dict[str, Program] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
     hits: Counter[str] = field(default_factory=Counter)  # by crash point
-    hit_at: list[float] = field(default_factory=list)  # seconds since the epoch
+    hit_at: list[float] = field(default_factory=list)  # of all hits; seconds since the epoch
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
@@ -137,6 +137,17 @@ class Supervisor:
         pid = self.pid(name)
         os.kill(pid, by)
         return pid
+
+    def terminate(self, name: str) -> None:
+        """SIGTERM, if it runs; it is started again unless it is held."""
+        process = self.programs[name].process
+        if process is not None and process.poll() is None:
+            process.terminate()
+
+    def note_hit(self) -> None:
+        """A fault that somebody else brought about, just now: recovery is counted from it."""
+        with self._lock:
+            self.hit_at.append(time.time())
 
     def hold(self, name: str, *, held: bool = True) -> None:
         """Whether it stays down when it ends."""
