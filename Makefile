@@ -6,7 +6,7 @@ BIN := .venv/bin
 # versions are resolved anew, since the lock pins the builds of the common index.
 TORCH_BACKEND ?=
 
-.PHONY: run test check lint servers lock bench clean
+.PHONY: run test soak check lint servers lock bench clean
 
 run: .venv/installed  ## start Darkroom here, without any server
 	@exec $(BIN)/darkroom up
@@ -14,6 +14,11 @@ run: .venv/installed  ## start Darkroom here, without any server
 test: .venv/installed  ## the whole suite, against real servers that this starts
 	@$(BIN)/python -m infra --install
 	@exec $(BIN)/python -m pytest
+
+soak: .venv/installed  ## two hours of crashes and kills under load, and the tests marked `soak`
+	@$(BIN)/python -m infra --install
+	$(BIN)/python -m tests.faults.soak
+	@$(BIN)/python -m pytest -m soak || test $$? -eq 5  # 5: there are none
 
 check: lint  ## the quick gate: lint, types, imports, unit and contract tests
 	@$(BIN)/python -m infra --install

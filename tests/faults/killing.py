@@ -50,4 +50,4 @@ def _role(words: list[str]) -> str:
     if "consumers.engine_main" in words:
         return "engine"
     after = words[words.index("-m") + 1 :] if "-m" in words else words
-    return " ".join(after[: 2 if after[0] == "api" else 1])
+    return " ".join(after[: 2 if after[:1] == ["api"] else 1])
