@@ -12,11 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from common.crash_points import SETTING
+from common.processes import end_with_parent
 
 LOOK_SECONDS = 0.05
 _HIT = re.compile(rb"^crash point (\S+)$", re.MULTILINE)
@@ -48,6 +50,7 @@ class Program:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),
             )
         self.starts += 1
 
