@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from common.crash_points import POINTS
 from infra.servers import Servers
@@ -36,7 +37,7 @@ def main() -> int:
         servers = _servers(opened)
         folder = Path(tempfile.mkdtemp(prefix="darkroom-soak-"))
         catalogue, models = write_catalogue(folder, 3)
-        settings = {**SHORT_TIMES, "DARKROOM_MODEL_NAMES": str(catalogue)}
+        settings: dict[str, Any] = {**SHORT_TIMES, "DARKROOM_MODEL_NAMES": str(catalogue)}
         stack = opened.enter_context(FaultStack(folder, servers, **settings))
         return _run(stack, models)
 

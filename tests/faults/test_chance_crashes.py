@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def crashing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[C
     kind, wanted = request.param
     servers = request.getfixturevalue("servers") if kind == "servers" else None
     catalogue, models = write_catalogue(tmp_path, 3)
-    settings = {**SETTINGS, "DARKROOM_MODEL_NAMES": str(catalogue)}
+    settings: dict[str, Any] = {**SETTINGS, "DARKROOM_MODEL_NAMES": str(catalogue)}
     with FaultStack(tmp_path, servers, **settings) as stack:
         yield Crashing(stack, wanted=wanted, models=models), wanted
 
