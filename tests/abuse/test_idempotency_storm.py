@@ -62,7 +62,8 @@ def only_job(replies: list[httpx2.Response]) -> str:
     if shown[0].request.method == "POST":
         first = [reply for reply in shown if "idempotent-replayed" not in reply.headers]
         assert len(first) == 1
-    return ids.pop()
+    only: str = ids.pop()
+    return only
 
 
 async def jobs_made(stack: Stack, urls: list[str]) -> tuple[list[str], int]:
