@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 
 import pytest
 from PIL import Image, ImageCms
@@ -51,7 +52,7 @@ def seen(content: bytes) -> list[Colour]:
     return found
 
 
-def near(colours: list[Colour], most: int = 6) -> list[object]:
+def near(colours: Sequence[Colour], most: int = 6) -> list[object]:
     return [pytest.approx(colour, abs=most) for colour in colours]
 
 
