@@ -325,6 +325,7 @@ class Interleavings(RuleBasedStateMachine):
         self.kill_consumer()
         self.time_passes(60.0)
         self.expire()
+        self.sweep(Append.LANDS)
         for _ in range(5):
             self.hear(self.do(self.world.record(Cut.NOWHERE, ALL, 3)))
             self.nothing_but_what_was_promised()
