@@ -124,7 +124,9 @@ class Supervisor:
         return process.pid
 
     def members(self, name: str) -> list[psutil.Process]:
-        """Its process and all below it, that one first."""
+        """Its process and all below it, that one first; none while it is down."""
+        if not self._started(name):
+            return []
         try:
             parent = psutil.Process(self.pid(name))
             return [parent, *parent.children(recursive=True)]
@@ -162,9 +164,7 @@ class Supervisor:
         self._over.set()
         if self._watcher.is_alive():
             self._watcher.join()
-        found = [
-            each for name in self.programs if self._started(name) for each in self.members(name)
-        ]
+        found = [each for name in self.programs for each in self.members(name)]
         for program in self.programs.values():
             if program.process is not None and program.process.poll() is None:
                 program.process.send_signal(signal.SIGCONT)
