@@ -102,7 +102,7 @@ HEADERS = {
     "Prefer": ("Wait so many seconds, from 1 to 60, for the result.", "wait=30"),
     "Cancel-After": ("Cancel it if it has not ended by then; at least 5s.", "1m30s"),
 }
-_ENDED_IN_TIME = {
+ENDED_IN_TIME = {
     201: {
         "description": "It ended within the time that `Prefer: wait` gave",
         "content": {
@@ -120,7 +120,7 @@ CREATED = {
     "description": "Accepted: it will end, whatever happens here",
     "body": _BODY,
     "headers": {**HEADERS, **KEY_HEADER},
-    "more": _ENDED_IN_TIME,
+    "more": ENDED_IN_TIME,
 }
 
 

@@ -15,7 +15,7 @@ from api.documentation import LEDGER, described
 from api.repeating import KEY_HEADER, PUT, checked_id, key_of, own_key
 from api.retrying import retry
 from api.routes import examples
-from api.routes.predictions import CREATE_ERRORS, CREATED, HEADERS, KEY_ERRORS
+from api.routes.predictions import CREATE_ERRORS, CREATED, ENDED_IN_TIME, HEADERS, KEY_ERRORS
 from api.submit import new_id
 
 router = APIRouter(tags=["Predictions"])
@@ -59,6 +59,7 @@ async def put_prediction(request: Request, prediction_id: str) -> Response:
         example=examples.RETRIED,
         description="A new prediction, whose `retry_of` is the old one",
         headers={"Prefer": HEADERS["Prefer"], **KEY_HEADER},
+        more=ENDED_IN_TIME,
     ),
 )
 async def retry_prediction(request: Request, prediction_id: str) -> Response:

@@ -51,6 +51,25 @@ async def test_a_secret_is_rotated_without_a_body_and_the_document_says_so(api: 
     assert document["paths"][path]["post"]["requestBody"]["required"] is False
 
 
+async def test_a_retry_that_has_ended_when_it_is_answered_is_201_and_the_document_says_so(
+    api: Api,
+) -> None:
+    body = {"model": "darkroom/echo", "input": {"prompt": "a"}}
+    old = (await api.client.post("/v1/predictions", json=body)).json()
+    await api.succeed(old["id"], text="a")
+    await api.ended(old)
+    path, key = f"/v1/predictions/{old['id']}/retry", {"Idempotency-Key": "again"}
+    retried = await api.client.post(path, headers=key)
+    assert retried.status_code == 202
+    await api.succeed(retried.json()["id"], text="a")
+    await api.ended(retried.json())
+    replayed = await api.client.post(path, headers=key)
+    assert (replayed.status_code, replayed.json()["id"]) == (201, retried.json()["id"])
+    document = (await api.client.get("/openapi.json")).json()
+    for described in ("/v1/predictions", "/v1/predictions/{prediction_id}/retry"):
+        assert {"201", "202"} <= set(document["paths"][described]["post"]["responses"])
+
+
 async def test_the_document_links_what_is_made_to_what_can_be_done_with_it(api: Api) -> None:
     document = (await api.client.get("/openapi.json")).json()
     named = {
