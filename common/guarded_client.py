@@ -15,7 +15,9 @@ from types import MappingProxyType
 import httpcore2
 import httpx2
 
+from common import head_limit
 from common.errors import UrlRefused, UrlUnreachable
+from common.head_limit import HeadLimit, LimitedStream
 from common.url_guard import Address, Target, UrlGuard
 
 CONNECT_SECONDS = 5.0  # for each of a host's addresses
@@ -92,6 +94,8 @@ class GuardedClient:
         """
         target = self._guard.check(url)
         reply: _Reading | None = None
+        limit = HeadLimit()
+        head_limit.current.set(limit)
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -100,7 +104,7 @@ class GuardedClient:
                     _core_url(target),
                     headers=_raw({"Host": target.authority, **headers}),
                     content=content,
-                    extensions={"timeout": {"connect": CONNECT_SECONDS}},
+                    extensions={"timeout": {"connect": CONNECT_SECONDS}, "trace": limit.trace},
                 ) as response,
             ):
                 reply = _Reading(response, most_bytes)
@@ -162,8 +166,10 @@ class _Admitting(httpcore2.AsyncNetworkBackend):
         failure: Exception = httpcore2.ConnectError("no address")
         for address in addresses[:MOST_ADDRESSES]:
             try:
-                return await self._network.connect_tcp(
-                    str(address), port, timeout, local_address, socket_options
+                return LimitedStream(
+                    await self._network.connect_tcp(
+                        str(address), port, timeout, local_address, socket_options
+                    )
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
