@@ -6,7 +6,7 @@ BIN := .venv/bin
 # versions are resolved anew, since the lock pins the builds of the common index.
 TORCH_BACKEND ?=
 
-.PHONY: run test soak check lint servers lock bench clean
+.PHONY: run test soak check lint servers lock audit bench clean
 
 run: .venv/installed  ## start Darkroom here, without any server
 	@exec $(BIN)/darkroom up
@@ -37,6 +37,9 @@ lock: .venv/installed  ## write requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--all-extras --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.lock pyproject.toml
+
+audit: .venv/installed  ## known faults of the locked packages; asks PyPI
+	@$(BIN)/uv tool run pip-audit --requirement requirements.lock --strict --require-hashes --disable-pip
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
