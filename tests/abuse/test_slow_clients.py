@@ -213,7 +213,7 @@ async def test_what_never_ends_is_cut_off_after_64_kilobytes(
     assert (await api.client.get("/livez")).status_code == 200
 
 
-async def test_who_is_slow_but_not_that_slow_isserved(api: Api) -> None:
+async def test_who_is_slow_but_not_that_slow_is_served(api: Api) -> None:
     body = json.dumps({**JOB, "metadata": {"a": "b" * 12_000}}).encode()
     head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     async with slow(api) as [client]:
