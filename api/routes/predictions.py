@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -102,7 +102,7 @@ HEADERS = {
     "Prefer": ("Wait so many seconds, from 1 to 60, for the result.", "wait=30"),
     "Cancel-After": ("Cancel it if it has not ended by then; at least 5s.", "1m30s"),
 }
-ENDED_IN_TIME = {
+ENDED_IN_TIME: dict[int | str, dict[str, Any]] = {
     201: {
         "description": "It ended within the time that `Prefer: wait` gave",
         "content": {
