@@ -7,207 +7,35 @@ far more of it, at random.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Row
 
 from api import sweeper
 from api.database.database import Database
 from common.errors import LogUnavailable
-from common.events import (
-    JobCanceled,
-    JobFailed,
-    JobProgress,
-    JobReleased,
-    JobStarted,
-    JobSucceeded,
-)
-from common.job import Job, JobSpec, JobState, Output
-from common.job_log import Delivery, Position, Subscription
+from common.events import JobCanceled, JobFailed, JobStarted, JobSucceeded
+from common.job import JobState
+from common.job_log import Position
+from tests.faults.interleavings.consuming import Consumers
 from tests.faults.interleavings.cuts import Cut
-from tests.faults.interleavings.promise import Promise
-from tests.faults.interleavings.world import MODEL, Append, World
-from tests.ledger import fresh_postgres, new_job
+from tests.faults.interleavings.users import APPENDS, Clock
+from tests.faults.interleavings.world import Append
+from tests.ledger import fresh_postgres
 
-T = TypeVar("T")
-APPENDS = st.sampled_from(Append)
-LIMITS = st.one_of(st.none(), st.sampled_from([1.0, 5.0, 60.0]))  # seconds
 ALL = 1000
 
 
-class Attempt(NamedTuple):
-    """One delivery in the hands of one consumer, or of what is left of it."""
-
-    job: str
-    token: str
-    by: Subscription
-    delivery: Delivery
-
-
-class Clock:
-    """`time.time`, for all parts alike. It passes by hand, and never stands still."""
-
-    def __init__(self) -> None:
-        self._now, self._ticks = 1_800_000_000.0, itertools.count(1)
-
-    def __call__(self) -> float:
-        return self._now + next(self._ticks) * 1e-6
-
-    def passes(self, seconds: float) -> None:
-        self._now += seconds
-
-
-class Interleavings(RuleBasedStateMachine):
-    """Rules are what may happen; the invariant is what a user may see of it."""
-
-    jobs: Bundle[Job] = Bundle("jobs")
-    attempts: Bundle[Attempt] = Bundle("attempts")
-    ledger: Callable[[Path], str]  # makes the URL of an empty one, or of one to be emptied
-    clock: Clock
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="interleavings-"))
-        self.runner = asyncio.Runner()
-        self.world = self.do(World.open(type(self).ledger(self.folder), self.folder))
-        self.promised: dict[str, Promise] = {}
-        self.made: dict[str, Job] = {}
-        self.before: dict[str, Row[Any]] = {}  # each job as its user saw it last
-        self.to_tell: set[str] = set()  # ended by an event that is on today's log
-        self.told: set[str] = set()  # jobs whose end was on `updates`
-        self.tokens = itertools.count(1)
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
-    # What users do.
-
-    @initialize(target=jobs, append=APPENDS)
-    def begin(self, append: Append) -> Job:
-        return self.accept(append)
-
-    @rule(target=jobs, append=APPENDS, start_by=LIMITS, cancel_after=LIMITS)
-    def submit(self, append: Append, start_by: float | None, cancel_after: float | None) -> Job:
-        return self.accept(append, start_by, cancel_after)
-
-    def accept(
-        self,
-        append: Append,
-        start_by: float | None = None,
-        cancel_after: float | None = None,
-        retry_of: str | None = None,
-    ) -> Job:
-        now = time.time()
-        job = new_job(
-            id=f"00000000-0000-7000-8000-{len(self.made):012}",
-            spec=JobSpec(model=MODEL, start_by=None if start_by is None else now + start_by),
-            cancel_at=None if cancel_after is None else now + cancel_after,
-            webhook="https://example.com/hook",
-            webhook_events=("start", "completed"),
-            retry_of=retry_of,
-        )
-        self.do(self.world.submit(job, append))
-        self.promised[job.id], self.made[job.id] = Promise(), job
-        return job
-
-    @rule(job=jobs)
-    def send_again(self, job: Job) -> None:
-        shown = self.do(self.world.submit(job, Append.LANDS, again=True))
-        assert shown.state is self.promised[job.id].state
-
-    @rule(target=jobs, job=jobs, append=APPENDS)
-    def retry(self, job: Job, append: Append) -> Any:
-        if self.promised[job.id].end is None:
-            return multiple()
-        return self.accept(append, retry_of=job.id)
-
-    @rule(job=jobs)
-    def cancel(self, job: Job) -> None:
-        shown = self.do(self.world.cancel(job.id))
-        assert shown is not None
-        self.promised[job.id].stop("canceled")
-        assert shown.state is self.promised[job.id].state
-
-    # What consumers do, the dead ones too.
-
-    @rule(target=attempts, most=st.integers(1, 3))
-    def deliver(self, most: int) -> Any:
-        by, found = self.do(self.world.take(most))
-        return multiple(*(self.attempt(by, delivery) for delivery in found))
-
-    def attempt(self, by: Subscription, delivery: Delivery) -> Attempt:
-        return Attempt(delivery.key, f"t{next(self.tokens)}", by, delivery)
-
-    @rule(attempt=attempts)
-    def start(self, attempt: Attempt) -> None:
-        at = time.time()
-        event = JobStarted(job=attempt.job, token=attempt.token, at=at, worker="w")
-        self.do(self.world.say(event))
-
-    @rule(attempt=attempts, fraction=st.sampled_from([0.2, 0.7]))
-    def progress(self, attempt: Attempt, fraction: float) -> None:
-        at = time.time()
-        event = JobProgress(job=attempt.job, token=attempt.token, at=at, fraction=fraction)
-        self.do(self.world.say(event))
-
-    @rule(attempt=attempts)
-    def release(self, attempt: Attempt) -> None:
-        event = JobReleased(job=attempt.job, token=attempt.token, at=time.time(), reason="stopped")
-        self.do(self.world.say(event))
-        self.do(self.world.release(attempt.by, attempt.delivery))
-
-    @rule(
-        attempt=attempts,
-        how=st.sampled_from(["succeeds", "fails", "stops"]),
-        times=st.sampled_from([1, 1, 2]),
-        acknowledges=st.sampled_from([True, True, False]),
-    )
-    def finish(self, attempt: Attempt, how: str, times: int, acknowledges: bool) -> None:
-        job, token, at = attempt.job, attempt.token, time.time()
-        event: JobSucceeded | JobFailed | JobCanceled
-        if how == "succeeds":
-            output = Output(text=f"of {token}")
-            event = JobSucceeded(job=job, token=token, at=at, output=output, predict_time=0.1)
-        elif how == "fails":
-            event = JobFailed(job=job, token=token, at=at, code="engine_crashed", error="It died.")
-        else:
-            event = JobCanceled(job=job, token=token, at=at)
-        for _ in range(times):
-            self.do(self.world.say(event))
-        if acknowledges:
-            self.do(self.world.acknowledge(attempt.by, attempt.delivery))
-
-    @rule(job=jobs, starts=st.integers(2, 6))
-    def is_started_by_consumers_that_die(self, job: Job, starts: int) -> None:
-        for _ in range(starts):
-            token = f"t{next(self.tokens)}"
-            event = JobStarted(job=job.id, token=token, at=time.time(), worker="w")
-            self.do(self.world.say(event))
-
-    @rule()
-    def kill_consumer(self) -> None:
-        self.do(self.world.kill_consumer())
-
-    # What Darkroom does, and what happens to it.
+class Interleavings(Consumers):
+    """What Darkroom does, and what happens to it; the invariant is what a user may see of it."""
 
     @rule(most=st.sampled_from([1, 3, ALL]), at_once=st.sampled_from([1, 1, 2, 6]))
     def record(self, most: int, at_once: int) -> None:
@@ -394,7 +222,7 @@ def test_a_user_sees_what_was_promised_whatever_happens_behind_it(
     if settings.get_current_profile_name() != "soak":
         # The same examples each time, and no time spent on making a failing one short.
         chosen = settings(
-            max_examples=30, stateful_step_count=40, derandomize=True, phases=[Phase.generate]
+            max_examples=16, stateful_step_count=40, derandomize=True, phases=[Phase.generate]
         )
     quiet = settings(chosen, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=quiet)
