@@ -25,12 +25,13 @@ class Fetching:
         client: GuardedClient,
         *,
         most_bytes: int,
+        try_seconds: float = TRY_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         """An image at a URL may have `most_bytes`."""
         self._store, self._client = store, client
         self._most_bytes = most_bytes
-        self._pause_seconds = pause_seconds
+        self._try_seconds, self._pause_seconds = try_seconds, pause_seconds
 
     async def fetch(self, spec: JobSpec) -> dict[str, bytes]:
         """The bytes of each input, by its name. Raises ObjectMissing, BadInput."""
@@ -62,7 +63,7 @@ class Fetching:
         ):
             with attempt:
                 reply = await self._client.get(
-                    url, seconds=TRY_SECONDS, most_bytes=self._most_bytes
+                    url, seconds=self._try_seconds, most_bytes=self._most_bytes
                 )
                 return self._checked(reply)
         raise AssertionError("the last try returns or raises")
