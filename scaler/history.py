@@ -19,6 +19,7 @@ class History:
     failed_at: float = 0.0
     started_at: float = 0.0  # the newest consumer
     lived: float = 0.0  # how long the one lived that failed last
+    done: int | None = None  # jobs finished, by the log's count; None: not known yet
 
     def start(self, now: float) -> None:
         """A consumer is being started."""
@@ -30,13 +31,19 @@ class History:
         self.failed_at = now
         self.lived = now - self.started_at
 
-    def look(self, lag: int | None, launched: Sequence[Launched], now: float) -> None:
-        """Take in what a round sees of the model."""
+    def look(
+        self, lag: int | None, launched: Sequence[Launched], now: float, done: int | None = None
+    ) -> None:
+        """Take in what a round sees of the model. `done` only ever grows while the log lives."""
         if lag:
             self.idle_since = now
-        # A large model may fail only after minutes of loading: being alive is no success yet.
+        # A large model may fail only after minutes of loading: being alive is no success yet. One
+        # that does its work and is killed from time to time, however, is in no row of failures.
         settled = now > self.started_at + self.lived + SETTLED_SECONDS
-        if settled and any(one.works for one in launched):
-            self.failures = 0
+        worked = done is not None and self.done is not None and done > self.done
+        if (settled or worked) and any(one.works for one in launched):
+            self.failures, self.lived = 0, 0.0
+        if done is not None:
+            self.done = done
         for _ in (one for one in launched if one.failed):
             self.fail(now)

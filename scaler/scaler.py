@@ -54,28 +54,33 @@ class Scaler:
             await self._launcher.close()
 
     async def _observe(self, launched: list[Launched], now: float) -> list[ModelSeen]:
-        lags = await asyncio.gather(*(self._lag(model.name) for model in self._models))
+        counts = await asyncio.gather(*(self._counts(model.name) for model in self._models))
         return [
-            self._see(model, lag, [one for one in launched if one.model == model.name], now)
-            for model, lag in zip(self._models, lags, strict=True)
+            self._see(model, *count, [one for one in launched if one.model == model.name], now)
+            for model, count in zip(self._models, counts, strict=True)
         ]
 
-    async def _lag(self, model: str) -> int | None:
-        """Jobs not finished; None where the log does not answer."""
+    async def _counts(self, model: str) -> tuple[int | None, int | None]:
+        """Jobs not finished, and those that are; None where the log does not answer."""
         try:
             bounds: dict[TopicPartition, Bounds] = await self._log.bounds(
                 list(job_topics(model)), group=consumer_group(model)
             )
         except LogUnavailable as error:
             logger.warning("lag_unknown", model=model, error=str(error))
-            return None
-        return sum(b.lag for b in bounds.values())
+            return None, None
+        return sum(b.lag for b in bounds.values()), sum(b.committed for b in bounds.values())
 
     def _see(
-        self, model: ModelSpec, lag: int | None, launched: list[Launched], now: float
+        self,
+        model: ModelSpec,
+        lag: int | None,
+        done: int | None,
+        launched: list[Launched],
+        now: float,
     ) -> ModelSeen:
         history = self._history.setdefault(model.name, History(idle_since=now))
-        history.look(lag, launched, now)
+        history.look(lag, launched, now, done)
         for one in launched:
             if one.failed:
                 logger.warning("consumer_died", model=model.name, exit_code=one.exit_code)

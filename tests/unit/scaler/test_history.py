@@ -33,6 +33,25 @@ def test_a_consumer_that_outlives_the_one_that_failed_ends_the_row() -> None:
     assert history.failures == 0
 
 
+def test_a_consumer_that_did_work_ends_the_row_however_long_the_one_before_it_lived() -> None:
+    history, now = History(idle_since=0.0), 0.0
+    for finished in range(5):
+        history.start(now)
+        history.look(1, [ALIVE], now, finished)
+        history.look(1, [ALIVE], now + 300.0, finished + 1)
+        history.look(1, [DEAD], now + 301.0, finished + 1)
+        assert history.failures == 1
+        now += 310.0
+
+
+def test_work_that_others_did_while_none_of_ours_lived_ends_no_row() -> None:
+    history = History(idle_since=0.0)
+    history.start(0.0)
+    history.look(1, [DEAD], 1.0, 5)
+    history.look(1, [], 2.0, 6)
+    assert history.failures == 1
+
+
 def test_a_consumer_that_was_asked_to_stop_has_not_failed() -> None:
     history = History(idle_since=0.0)
     history.look(0, [Launched("1", "m", stopping=True, exit_code=-15)], 5.0)
