@@ -25,12 +25,14 @@ from common.catalogue import ModelSpec
 from common.errors import BadInput, UnknownModel
 from common.job import JsonObject, Priority
 from common.parameters import check_parameters, needs_image
+from common.text import shortened
 
 MAX_METADATA = 16 * 1024  # bytes of JSON
 MAX_DEPTH = 32  # of metadata; readers of JSON have limits of their own
 MAX_LABELS = 20
 MAX_LABEL = 100  # characters
 _MAX_NAME = 200  # characters of a model's name that are looked at
+_MAX_SHOWN = 200  # characters of what a parser says
 
 Kind = TypeVar("Kind")
 
@@ -105,7 +107,8 @@ def decode(body: bytes | str, kind: type[Kind]) -> Kind:
     except msgspec.ValidationError as error:
         known = getattr(kind, "__struct_fields__", ()) if "unknown field" in str(error) else ()
         advice = f" The fields are {', '.join(known)}." if known else ""
-        raise Problem("invalid_request", f"{error}.{advice}") from error
+        what = shortened(str(error), _MAX_SHOWN)  # it repeats a field's name of any length
+        raise Problem("invalid_request", f"{what}.{advice}") from error
     except RecursionError as error:
         raise Problem("invalid_json", "The JSON is nested too deeply: flatten it.") from error
     except (msgspec.DecodeError, UnicodeError) as error:

@@ -183,6 +183,8 @@ class _FormReader:
             _, options = parse_options_header(self._header_value)
             self._name = _text(options.get(b"name", b""), "a field's name")
             file_name = options.get(b"filename")
+            if file_name and b"\0" in file_name:
+                raise Problem("invalid_text", "A file's name holds a NUL character: remove it.")
             self._file_name = None if file_name is None else _text(file_name, "a file's name")
         self._header_name = self._header_value = b""
 

@@ -143,7 +143,7 @@ async def _store(request: Request, hold: Hold) -> FileRow:
     file = FileRow(
         id=new_id(),
         owner=owner,
-        name=upload.file_name.replace("\0", "")[:_LONGEST_NAME] or "image",
+        name=upload.file_name[:_LONGEST_NAME] or "image",
         content_type=picture.content_type,
         size=len(picture.content),
         sha256=picture.sha256,
