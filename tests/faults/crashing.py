@@ -34,6 +34,7 @@ CHANCES: Mapping[str, Mapping[str, float]] = {
     "consumer": dict.fromkeys([point for point in POINTS if point.startswith("consumer.")], 0.012)
     | {"engine.before_run": 0.012, "engine.after_run": 0.012},
 }
+HIGHEST = 0.6  # of all chances, so that work goes on
 DOOR = tuple(point for point in POINTS if point.startswith(("api.", "sweeper.")))
 SETTINGS = {
     "DARKROOM_SWEEP_SECONDS": "1",
@@ -54,10 +55,11 @@ class Crashing:
         wanted: int,
         models: tuple[str, ...],
         each: int = 2,
+        consumers: int = 2,
     ) -> None:
-        """`each`: processes of a role, and consumers of a model."""
+        """`each`: processes of a role; `consumers`: of a model."""
         self.stack, self.models = stack, models
-        self._wanted, self._each = wanted, each
+        self._wanted, self._each, self._consumers = wanted, each, consumers
         self._over = False
         self._programs: dict[str, list[Program]] = {role: [] for role in ROLES}
         self._add()
@@ -126,11 +128,12 @@ class Crashing:
                 supervisor.terminate(program.name)
 
     def _armed(self, role: str, _start: int) -> str:
+        """The fewer points are lacking the likelier each: a process lives about as long as ever."""
         chances = {} if self._over else CHANCES[role]
+        left = [point for point in chances if self.hits[point] < self._wanted]
         return ",".join(
-            f"{point}:{chance}"
-            for point, chance in chances.items()
-            if self.hits[point] < self._wanted
+            f"{point}:{min(chances[point] * len(chances) / len(left), HIGHEST):.3f}"
+            for point in left
         )
 
     def _add(self) -> None:
@@ -141,7 +144,7 @@ class Crashing:
             for number in range(self._each):
                 self._programs[role].append(make(f"{role}-{number}", armed))
         for model in self.models:
-            for number in range(self._each):
+            for number in range(self._consumers):
                 name = f"consumer-{model.partition('/')[2]}-{number}"
                 program = stack.consumer(name, partial(self._armed, "consumer"), model)
                 self._programs["consumer"].append(program)

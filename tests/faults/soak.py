@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _run(stack: FaultStack, models: tuple[str, ...]) -> int:
-    crashing = Crashing(stack, wanted=HITS, models=models, each=3)
+    crashing = Crashing(stack, wanted=HITS, models=models, each=3, consumers=3)
     slots = str(len(models) + 2)  # the scaler starts consumers for every model that has work
     crashing.add_worker(stack.scaler(DARKROOM_SLOTS=slots, DARKROOM_LOG_LEVEL="info"))
     killing = Killing(stack.supervisor, KILL_EVERY)

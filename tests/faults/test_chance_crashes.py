@@ -28,10 +28,10 @@ def crashing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[C
     """Ready to start, and how often each point is to be hit."""
     kind, wanted = request.param
     servers = request.getfixturevalue("servers") if kind == "servers" else None
-    catalogue, models = write_catalogue(tmp_path, 3)
+    catalogue, models = write_catalogue(tmp_path, 6)
     settings: dict[str, Any] = {**SETTINGS, "DARKROOM_MODEL_NAMES": str(catalogue)}
     with FaultStack(tmp_path, servers, **settings) as stack:
-        yield Crashing(stack, wanted=wanted, models=models), wanted
+        yield Crashing(stack, wanted=wanted, models=models, consumers=1), wanted
 
 
 @pytest.mark.timeout(1200)
@@ -43,7 +43,7 @@ def test_crashes_at_every_point_lose_nothing_and_show_nothing_twice(
     run.start()
     asking = Asking(webhook=stack.receiver.url, models=run.models)
     with stack.load(asking, rate=12) as load:
-        seconds = run.run(600, door_seconds=60, work_seconds=150)
+        seconds = run.run(900, door_seconds=60, work_seconds=150)
     run.calm()
     quiet = stack.quiet()
     verdict = stack.check()
