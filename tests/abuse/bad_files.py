@@ -33,11 +33,10 @@ class BadFile:
 def bad_files(seed: int, count: int) -> Iterator[BadFile]:
     """Two of three are damaged pictures, the others are made by hand."""
     chance = random.Random(seed)
-    makers = list(MADE.items())
+    made = [(family, make()) for family, make in MADE.items()]
     for number in range(count):
         if number % 3 == 0:
-            family, make = makers[number // 3 % len(makers)]
-            content = make()
+            family, content = made[number // 3 % len(made)]
         else:
             family = chance.choice(list(DAMAGES))
             content = DAMAGES[family](chance, picture(chance.choice(KINDS)))
@@ -222,7 +221,7 @@ IFD_LOOP = b"II*\0\x08\0\0\0" + b"\x01\0" + struct.pack("<HHII", 0x8769, 4, 1, 8
 MADE: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "decompression bomb": lambda: png((64, 48), zeros(64)),
-    "bomb of the largest size": lambda: png((16_000, 2_500), zeros(8)),
+    "bomb of the largest size": lambda: png((16_000, 2_500), zeros(115)),
     "bomb of a huge size": lambda: png((30_000, 30_000), zeros(64)),
     "size beyond numbers": lambda: png((2**31 - 1, 2**31 - 1), b""),
     "65,535 px": lambda: jpeg_of(65_535, 65_535),
