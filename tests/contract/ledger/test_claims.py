@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -186,6 +186,35 @@ async def test_a_row_in_doubt_stays_if_its_caller_will_ask_for_it_again(
     assert await _ids(database) == {job.id for job in made}
     assert await accepting.accept(new_job(), CLAIM) == Earlier(made[0].id, "a")
     assert await _ids(database) == {made[0].id, made[1].id}
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+async def test_a_job_and_its_key_come_into_being_together_wherever_their_process_dies(
+    database: Database, accepting: Accepting, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    job, left = new_job(), iter(range(commits))
+    with monkeypatch.context() as patching:
+        for name in ("write", "statement"):
+            patching.setattr(
+                database, name, partial(_while_it_lives, getattr(database, name), left)
+            )
+        with suppress(LedgerUnavailable):
+            await accepting.accept(job, CLAIM)
+    async with database.read() as connection:
+        key = await find(connection, job.owner, "the-key", job.created_at)
+    assert await _ids(database) == ({job.id} if commits else set())
+    assert key == (Earlier(job.id, "a") if commits else None)
+
+
+@asynccontextmanager
+async def _while_it_lives(
+    begin: Callable[[], AbstractAsyncContextManager[AsyncConnection]], left: Iterator[int]
+) -> AsyncIterator[AsyncConnection]:
+    """So many transactions, and then none."""
+    if next(left, None) is None:
+        raise LedgerUnavailable("the process is dead")
+    async with begin() as connection:
+        yield connection
 
 
 @asynccontextmanager
