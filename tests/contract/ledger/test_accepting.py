@@ -174,6 +174,22 @@ async def test_a_commit_that_was_never_answered_is_settled(
     assert await the_job(database, job.id) == job
 
 
+async def test_nothing_is_accepted_while_the_ledger_is_away(
+    database: Database, accepting: Accepting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise LedgerUnavailable("it is away")
+
+    with monkeypatch.context() as patching:
+        for name in ("write", "statement"):
+            patching.setattr(database, name, away)
+        for job in (new_job(), new_job(labels=("bulk",))):  # by a statement, and a transaction
+            with pytest.raises(LedgerUnavailable):
+                await accepting.accept(job)
+    async with database.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(jobs)) == 0
+
+
 async def test_rows_in_doubt_are_removed_when_the_database_answers_again(
     database: Database, accepting: Accepting
 ) -> None:
