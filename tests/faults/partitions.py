@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
-
-import pytest
 
 from infra.kafka import Proxied
 from infra.ports import free_ports
@@ -71,21 +67,9 @@ class Ways:
         self._open.close()
 
 
-@pytest.fixture
-def ways() -> Iterator[Ways]:
-    own = Servers()
-    with Ways(own, "api", "recorder", "far") as ways, own, pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, own.settings()[name])
-        yield ways
-
-
-@pytest.mark.timeout(600)
-def test_partitions_between_single_processes_and_servers_lose_nothing(
-    ways: Ways, tmp_path: Path
-) -> None:
-    settings = ways.own.settings()
-    with FaultStack(tmp_path, settings, DARKROOM_SWEEP_AFTER_SECONDS="10") as stack:
+def cut_off(stack: FaultStack, ways: Ways) -> None:
+    """Two ways at a time, each longer than any time-out on it."""
+    with stack:
         stack.api(**ways.settings(stack, "api"))
         stack.recorder(**ways.settings(stack, "recorder"))
         stack.notifier()

@@ -1,0 +1,58 @@
+"""The database, the object store and the broker: killed under load, and gone for a minute."""
+
+from __future__ import annotations
+
+import time
+
+from infra.servers import Servers
+from tests.e2e.stack import eventually
+from tests.faults.after_outages import all_is_well, ask, attempts, picture, refused, works_again
+from tests.faults.asking import Asking
+from tests.faults.load import Load
+from tests.faults.stack import FaultStack
+
+GONE_SECONDS = 60.0
+
+
+def without_servers(stack: FaultStack, own: Servers) -> None:
+    """First the ledger's alone, then the object store's and the job log's."""
+    with stack:
+        stack.api()
+        stack.recorder()
+        stack.notifier()
+        stack.consumer("one")
+        stack.consumer("two")
+        stack.start()
+        asking = Asking(webhook=stack.receiver.url, delay=0.1)
+        with stack.load(asking, rate=4, clients=4) as load:
+            accepted(load, 20)
+            own.postgres.kill()
+            back_at = time.monotonic() + GONE_SECONDS
+            while time.monotonic() < back_at:
+                refused(ask(stack), "ledger_unavailable")
+                time.sleep(1)
+            own.postgres.start()
+            works_again(stack)
+            assert attempts(stack) == {1}
+
+            accepted(load, 20)
+            own.minio.kill()
+            own.kafka.kill()
+            back_at = time.monotonic() + GONE_SECONDS
+            while time.monotonic() < back_at:
+                refused(ask(stack, image=picture(9)), "store_unavailable")
+                assert ask(stack).status_code == 202  # the sweeper appends it
+                time.sleep(1)
+            own.minio.start()
+            own.kafka.start()
+            works_again(stack, image=picture(9))
+            accepted(load, 20)
+        assert load.unexpected == []
+        all_is_well(stack)
+        assert attempts(stack) == {1}
+
+
+def accepted(load: Load, more: int) -> None:
+    """Wait until so many more jobs were accepted."""
+    before = load.counts["202"]
+    eventually(lambda: load.counts["202"] >= before + more)
