@@ -15,7 +15,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # machines are b
 hypothesis.settings.register_profile(
     "soak", deadline=None, max_examples=2000, stateful_step_count=60
 )
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
+hypothesis.settings.load_profile("soak" if os.environ.get("SOAK") else "untimed")
 
 SETTINGS = ("DARKROOM_JOB_LOG_URL", "DARKROOM_OBJECT_STORE_URL", "DARKROOM_DATABASE_URL")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -78,3 +78,10 @@ def test_apps_env_with_every_line_active_gives_the_defaults(
         monkeypatch.delenv(name)  # servers of the caller's own
     values = {name.removeprefix("DARKROOM_").lower(): v for name, v in documented().items()}
     assert Settings.model_validate(values) == Settings.model_validate({})
+
+
+@pytest.mark.parametrize("document", ["promises.md", "security.md"])
+def test_every_test_that_a_document_names_is_there(document: str) -> None:
+    named_tests = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs" / document).read_text()))
+    assert named_tests
+    assert [name for name in sorted(named_tests) if not (PROJECT / name).is_file()] == []
