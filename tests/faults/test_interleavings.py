@@ -1,6 +1,6 @@
 """Whatever happens between the ledger, the log and the recorder, a user sees what was promised.
 
-Hypothesis chooses what happens, and in which order. `pytest --hypothesis-profile=soak` looks at
+Hypothesis chooses what happens, and in which order. `SOAK=1 pytest` looks at
 far more of it, at random.
 """
 
