@@ -82,6 +82,7 @@ def test_apps_env_with_every_line_active_gives_the_defaults(
 
 @pytest.mark.parametrize("document", ["promises.md", "security.md"])
 def test_every_test_that_a_document_names_is_there(document: str) -> None:
-    named_tests = set(re.findall(r"`(tests/[\w/]+\.py)`", (PROJECT / "docs" / document).read_text()))
-    assert named_tests
-    assert [name for name in sorted(named_tests) if not (PROJECT / name).is_file()] == []
+    text = (PROJECT / "docs" / document).read_text()
+    tests = sorted(set(re.findall(r"`(tests/[\w/]+\.py)`", text)))
+    assert tests
+    assert [test for test in tests if not (PROJECT / test).is_file()] == []
