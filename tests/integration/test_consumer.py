@@ -26,12 +26,13 @@ from common.events import (
     WorkerState,
 )
 from common.guarded_client import GuardedClient
-from common.job import JobSpec, Parameter
+from common.job import JobSpec, Output, Parameter
 from common.job_log import JobLog, open_job_log
 from common.object_store import ObjectStore, open_object_store
 from common.topic import CONTROL, EVENTS, WORKERS, consumer_group, job_topic, job_topics
 from common.url_guard import UrlGuard
 from common.wire import HEADERS, decode_event, decode_heartbeat, encode
+from consumers.attempt import Attempt
 from consumers.consumer import Consumer, Limits
 from consumers.engine_process import EngineProcess
 from consumers.fetching import Fetching
@@ -280,6 +281,28 @@ async def test_a_running_job_is_stopped_by_its_cancellation(echo: Bench) -> None
     await echo.log.append(CONTROL, id, encode(CancelJob(job=id, at=time.time())), HEADERS)
     *_, last = await echo.events(id, ended)
     assert isinstance(last, JobCanceled)
+
+
+async def test_a_job_is_acknowledged_only_after_its_end_was_told(
+    echo: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling, may_tell = asyncio.Event(), asyncio.Event()
+    succeeded = Attempt.succeeded
+
+    async def held(self: Attempt, output: Output, seconds: float, logs: str) -> None:
+        telling.set()
+        await may_tell.wait()
+        await succeeded(self, output, seconds, logs)
+
+    monkeypatch.setattr(Attempt, "succeeded", held)
+    id = await echo.submit(prompt="held")
+    echo.start()
+    await asyncio.wait_for(telling.wait(), 60)
+    assert await echo.lag() == 1
+    may_tell.set()
+    await echo.events(id, ended)
+    await echo.end()
+    assert await echo.lag() == 0
 
 
 async def test_a_stop_finishes_the_running_job(echo: Bench) -> None:
