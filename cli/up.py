@@ -104,7 +104,7 @@ def greeting(settings: Settings) -> str:
     made_by = "\nKeys:      `darkroom keys create` makes one" if key else ""
     return f"""
 Darkroom is ready at {address}   (Swagger: {address}/docs)
-Try it:    curl -F image=@{_sample()} -F model=darkroom/shapes -H 'Prefer: wait=30'{key} \\
+Try it:    curl -F image=@{_sample()} -F model=darkroom/shapes -H 'Prefer: wait=60'{key} \\
                 {address}/v1/predictions{made_by}
 Data in:   {settings.data_dir.resolve()}
 Stop with Ctrl-C. What is queued then goes on at the next start.

@@ -43,8 +43,11 @@ def test_the_makefile_has_the_target(target: str) -> None:
 def test_the_curl_line_brings_a_caption(stack: Stack) -> None:
     (command,) = [line for line in commands() if line.startswith("curl")]
     words = shlex.split(command.replace("http://127.0.0.1:8000", stack.url))
-    reply = subprocess.run([*words, "--silent"], cwd=PROJECT, capture_output=True, check=True)
-    job = json.loads(reply.stdout)
+    for _ in range(2):  # a busy machine may take longer than a minute to load the model
+        reply = subprocess.run([*words, "--silent"], cwd=PROJECT, capture_output=True, check=True)
+        job = json.loads(reply.stdout)
+        if job["status"] == "succeeded":
+            break
     assert job["status"] == "succeeded", job
     assert re.fullmatch(r"an? \w+ \w+ on a (white|gray) background", job["output"])
 
