@@ -20,7 +20,8 @@ test: .venv/installed  ## the whole suite, against real servers that this starts
 soak: .venv/installed  ## two hours of crashes and kills under load, then many more cases of chance
 	@$(BIN)/python -m infra --install
 	$(BIN)/python -m tests.faults.soak
-	SOAK=1 $(BIN)/python -m pytest tests/abuse/test_schema.py tests/faults/test_interleavings.py
+	SOAK=1 $(BIN)/python -m pytest tests/abuse/test_schema.py \
+		tests/faults/test_interleavings.py tests/faults/test_chance_crashes.py
 
 check: lint  ## the quick gate: lint, types, imports, unit and contract tests
 	@$(BIN)/python -m infra --install
