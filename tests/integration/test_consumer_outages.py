@@ -28,15 +28,16 @@ from common.object_store.folder import FolderObjectStore
 from common.topic import EVENTS
 from common.wire import decode_event
 from tests.integration.test_consumer import ECHO, Bench, ended
+from tests.passing_log import PassingLog
 
 pytestmark = pytest.mark.anyio
 
 
-class NotedLog(JobLog):
+class NotedLog(PassingLog):
     """Notes what is finished, in order; `away` refuses everything."""
 
     def __init__(self, log: JobLog) -> None:
-        self._log = log
+        super().__init__(log)
         self.notes: list[str] = []
         self.away = False
 
@@ -48,7 +49,7 @@ class NotedLog(JobLog):
         self, topic: str, key: str, value: bytes, headers: Mapping[str, str]
     ) -> Position:
         self.check()
-        position = await self._log.append(topic, key, value, headers)
+        position = await super().append(topic, key, value, headers)
         if topic == EVENTS:
             await asyncio.sleep(0.05)  # so that what does not wait for it comes first
             self.notes.append(type(decode_event(value, headers)).__name__)
@@ -63,19 +64,14 @@ class NotedLog(JobLog):
         capacity: int = 1000,
     ) -> Subscription:
         self.check()
-        subscription = await self._log.subscribe(
-            topics, group=group, start=start, capacity=capacity
-        )
+        subscription = await super().subscribe(topics, group=group, start=start, capacity=capacity)
         return NotedSubscription(self, subscription, bool(group))
 
     async def bounds(
         self, topics: Sequence[str], *, group: str | None
     ) -> dict[TopicPartition, Bounds]:
         self.check()
-        return await self._log.bounds(topics, group=group)
-
-    async def close(self) -> None:
-        await self._log.close()
+        return await super().bounds(topics, group=group)
 
 
 class NotedSubscription(Subscription):

@@ -26,19 +26,11 @@ from common import wire
 from common.errors import LogUnavailable
 from common.events import JobEnd, JobEvent, JobUpdate
 from common.job import Job
-from common.job_log import (
-    Bounds,
-    Delivery,
-    JobLog,
-    Position,
-    Start,
-    Subscription,
-    TopicPartition,
-    open_job_log,
-)
+from common.job_log import Delivery, Position, Subscription, open_job_log
 from common.object_store import ObjectStore, open_object_store
 from common.topic import EVENTS, UPDATES, consumer_group, job_topics
 from tests.faults.interleavings.cuts import Course, Cut, CutDatabase, CutLog
+from tests.passing_log import PassingLog
 
 MODEL = "darkroom/echo"
 
@@ -52,14 +44,13 @@ class Append(Enum):
     TWICE = "twice"
 
 
-class WipedLog(JobLog):
+class WipedLog(PassingLog):
     """One log after another: each wipe leaves a new and empty one in the same place."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:  # and then open it
         self._folder, self.wipes = folder, 0
         self.append_as = Append.LANDS
         self.copies: dict[str, set[Position]] = defaultdict(set)  # of each job, unacknowledged
-        self.log: JobLog
 
     async def open(self) -> None:
         self.log = await open_job_log(f"sqlite:///{self._folder}/log-{self.wipes}.sqlite")
@@ -74,34 +65,16 @@ class WipedLog(JobLog):
         self, topic: str, key: str, value: bytes, headers: Mapping[str, str]
     ) -> Position:
         if topic not in job_topics(MODEL):
-            return await self.log.append(topic, key, value, headers)
+            return await super().append(topic, key, value, headers)
         how, self.append_as = self.append_as, Append.LANDS
         if how is Append.LOST:
             raise LogUnavailable("it was lost")
         for _ in range(2 if how is Append.TWICE else 1):
-            position = await self.log.append(topic, key, value, headers)
+            position = await super().append(topic, key, value, headers)
             self.copies[key].add(position)
         if how is Append.UNHEARD:
             raise LogUnavailable("the answer was lost")
         return position
-
-    async def subscribe(
-        self,
-        topics: Mapping[str, int],
-        *,
-        group: str | None,
-        start: Start = Start.EARLIEST,
-        capacity: int = 1000,
-    ) -> Subscription:
-        return await self.log.subscribe(topics, group=group, start=start, capacity=capacity)
-
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
-        return await self.log.bounds(topics, group=group)
-
-    async def close(self) -> None:
-        await self.log.close()
 
 
 class World:
