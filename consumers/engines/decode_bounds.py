@@ -72,9 +72,8 @@ def _memory_bounded(most: int) -> Iterator[None]:
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = _data_bytes() + most
     bounds = [bound for bound in before if bound != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limit, *bounds, limit), before[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (min([_data_bytes() + most, *bounds]), before[1]))
     try:
         yield
     except MemoryError:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from common.settings import Settings
-from tests.abuse.conftest import echo_catalogue
-from tests.abuse.test_slow_clients import served
-from tests.integration.api.running import DEADLINE, Api, running_api
+from tests.abuse.over_tcp import exchange, over_tcp
+from tests.integration.api.running import Api
 
 pytestmark = pytest.mark.anyio
 
@@ -249,18 +245,8 @@ REQUESTS: dict[str, tuple[str, int, str]] = {
 
 @pytest.fixture(scope="module")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    """The application over TCP, through the server that the product runs."""
-    folder = tmp_path_factory.mktemp("hostile")
-    settings = Settings(
-        data_dir=folder / "data",
-        job_log_url=f"sqlite:///{folder}/data/log.sqlite",
-        object_store_url=f"file://{folder}/data/objects",
-        database_url=f"sqlite+aiosqlite:///{folder}/data/ledger.sqlite",
-        model_names=echo_catalogue(folder)["DARKROOM_MODEL_NAMES"],
-        title_model="darkroom/echo",
-    )
-    async with running_api(settings) as inside, served(inside, settings) as client:
-        yield replace(inside, client=client)
+    async with over_tcp(tmp_path_factory.mktemp("hostile")) as api:
+        yield api
 
 
 async def refused(api: Api, reply: Any, codes: set[str]) -> None:
@@ -310,24 +296,6 @@ async def test_a_hostile_request_is_refused(api: Api, name: str) -> None:
         assert b"content-type: application/problem+json" in head.lower(), reply[:500]
         assert json.loads(body)["code"] == code
     assert (await api.client.get("/livez")).status_code == 200
-
-
-async def exchange(api: Api, sent: bytes) -> bytes:
-    """The first reply to these bytes, headers and body."""
-    address = api.client.base_url.host, api.client.base_url.port
-    reader, writer = await asyncio.open_connection(*address)
-    try:
-        async with asyncio.timeout(DEADLINE):
-            writer.write(sent)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line.split(b":")[1])
-                for line in head.lower().split(b"\r\n")
-                if line.startswith(b"content-length:")
-            )
-            return head + await reader.readexactly(length)
-    finally:
-        writer.transport.abort()
 
 
 async def test_headers_that_stand_twice_do_not_confuse(api: Api) -> None:

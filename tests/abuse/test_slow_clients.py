@@ -9,18 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import psutil
 import pytest
 import uvloop
 
-from api.app import create_app
-from api.intake.connections import MAX_HEAD_BYTES, http_server
+from api.intake.connections import MAX_HEAD_BYTES
 from api.recorder import Recorder
-from common.catalogue import read_catalogue
-from common.settings import Settings
-from tests.abuse.conftest import echo_catalogue
-from tests.integration.api.running import DEADLINE, Api, running_api
+from tests.abuse.over_tcp import over_tcp
+from tests.integration.api.running import Api
 
 pytestmark = pytest.mark.anyio
 
@@ -38,46 +34,11 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    """The application, with `client` over TCP, through the server that the product runs."""
-    folder = tmp_path_factory.mktemp("slow")
-    settings = Settings(
-        data_dir=folder / "data",
-        job_log_url=f"sqlite:///{folder}/data/log.sqlite",
-        object_store_url=f"file://{folder}/data/objects",
-        database_url=f"sqlite+aiosqlite:///{folder}/data/ledger.sqlite",
-        model_names=echo_catalogue(folder)["DARKROOM_MODEL_NAMES"],
-        title_model="darkroom/echo",
-        request_seconds=SECONDS,
-    )
-    async with running_api(settings) as inside, served(inside, settings) as client:
-        recording = asyncio.create_task(Recorder(log=inside.log, database=inside.database).run())
-        yield Api(
-            client, inside.log, inside.store, inside.database, inside.parts, settings.data_dir
-        )
+    async with over_tcp(tmp_path_factory.mktemp("slow"), request_seconds=SECONDS) as api:
+        recording = asyncio.create_task(Recorder(log=api.log, database=api.database).run())
+        yield api
         recording.cancel()
         await asyncio.wait({recording})
-
-
-@asynccontextmanager
-async def served(inside: Api, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)  # the kernel takes no more
-    app = create_app(
-        settings=settings,
-        catalogue=read_catalogue(settings.catalogue_file),
-        log=inside.log,
-        store=inside.store,
-        database=inside.database,
-    )
-    server = http_server(app, settings)
-    serving = asyncio.create_task(server.serve([listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with httpx2.AsyncClient(base_url=url, timeout=DEADLINE, trust_env=False) as client:
-        yield client
-    app.state.leave()
-    server.should_exit = True
-    await serving
-    listening.close()
 
 
 class Slow:

@@ -6,19 +6,15 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from common.object_store import open_object_store
-from common.settings import Settings
 from tests.abuse.bad_files import archive, picture
-from tests.abuse.conftest import echo_catalogue
-from tests.abuse.test_hostile_requests import exchange
-from tests.abuse.test_slow_clients import served
-from tests.integration.api.running import Api, running_api
+from tests.abuse.over_tcp import exchange, over_tcp
+from tests.integration.api.running import Api
 
 pytestmark = pytest.mark.anyio
 
@@ -101,17 +97,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 async def api(folder: Path) -> AsyncIterator[Api]:
-    """The application over TCP, through the server that the product runs."""
-    settings = Settings(
-        data_dir=folder / "data",
-        job_log_url=f"sqlite:///{folder}/data/log.sqlite",
-        object_store_url=f"file://{folder}/data/objects",
-        database_url=f"sqlite+aiosqlite:///{folder}/data/ledger.sqlite",
-        model_names=echo_catalogue(folder)["DARKROOM_MODEL_NAMES"],
-        title_model="darkroom/echo",
-    )
-    async with running_api(settings) as inside, served(inside, settings) as client:
-        yield replace(inside, client=client)
+    async with over_tcp(folder) as api:
+        yield api
 
 
 def files_of(folder: Path) -> dict[str, int]:

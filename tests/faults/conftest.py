@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+from infra.kafka import Kafka
+from tests.brokers import own_kafka
 from tests.faults.stack import FaultStack
 
 Fault = Callable[[FaultStack], None]
@@ -18,6 +20,13 @@ class OnBoth(Protocol):
     """Puts a fault to the embedded stack and, meanwhile, to the one on servers."""
 
     def __call__(self, fault: Fault, **settings: Any) -> None: ...
+
+
+@pytest.fixture
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker of our own; its log says when a group rebalances."""
+    with own_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.kafka import Kafka
-from infra.ports import free_ports
 from tests.e2e.stack import eventually
 from tests.faults.asking import Asking
 from tests.faults.looking import all_is_well
 from tests.faults.stack import FaultStack
-
-
-@pytest.fixture
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker of our own."""
-    port, controller = free_ports(2)
-    broker = Kafka(Path(tmp_path_factory.mktemp("kafka")), port, controller)
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 @pytest.mark.timeout(600)

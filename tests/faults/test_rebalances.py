@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from common.job_log import open_job_log
 from common.topic import EVENTS
 from common.wire import decode_event
 from infra.kafka import Kafka
-from infra.ports import free_ports
 from tests.e2e.stack import eventually
 from tests.faults.after_outages import all_is_well, ask, attempts
 from tests.faults.asking import Asking
@@ -31,16 +30,6 @@ LONG_SECONDS = 45.0
 SHORT: dict[str, Any] = {"DARKROOM_SWEEP_SECONDS": "1", "DARKROOM_SWEEP_AFTER_SECONDS": "2"}
 VISITS = 10  # each of which makes two rebalances
 _REBALANCE = re.compile(r"Stabilized group (\S+)")
-
-
-@pytest.fixture
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker of our own, whose log says when a group rebalances."""
-    port, controller = free_ports(2)
-    broker = Kafka(Path(tmp_path_factory.mktemp("kafka")), port, controller)
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 @pytest.mark.timeout(600)

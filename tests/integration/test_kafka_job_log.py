@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,7 +19,7 @@ from common.job_log import Delivery, JobLog, Start, Subscription
 from common.job_log.kafka.log import KafkaJobLog
 from common.job_log.kafka.reader import SESSION_MS
 from infra.kafka import Kafka
-from infra.ports import free_ports
+from tests.brokers import own_kafka
 
 pytestmark = pytest.mark.anyio
 
@@ -32,11 +31,8 @@ DEADLINE_S = 90.0
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker of our own, to be wiped and restarted."""
-    port, controller = free_ports(2)
-    broker = Kafka(Path(tmp_path_factory.mktemp("kafka")), port, controller)
-    broker.start()
-    yield broker
-    broker.stop()
+    with own_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
 
 
 @pytest.fixture
