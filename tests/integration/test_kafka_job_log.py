@@ -7,8 +7,9 @@ import gc
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -346,6 +347,18 @@ async def test_closing_under_load_ends_and_leaves_the_work_to_others(kafka: Kafk
         await staying.close()
 
 
+def connected() -> set[AIOKafkaConnection]:
+    every = [one for one in gc.get_objects() if isinstance(one, AIOKafkaConnection)]
+    return {one for one in every if one.connected()}
+
+
+async def cut_short(work: Coroutine[Any, Any, None], milliseconds: float) -> None:
+    task = asyncio.create_task(work)
+    await asyncio.wait([task], timeout=milliseconds / 1000)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_whoever_is_cancelled_while_connecting_leaves_no_connection_behind(
     kafka: Kafka,
 ) -> None:
@@ -354,12 +367,29 @@ async def test_whoever_is_cancelled_while_connecting_leaves_no_connection_behind
             subscription = await log.subscribe({JOBS: 1}, group=None)
             await subscription.close()
 
+    before = connected()
     for milliseconds in range(0, 60, 2):
-        task = asyncio.create_task(connect())
-        await asyncio.wait([task], timeout=milliseconds / 1000)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cut_short(connect(), milliseconds)
 
-    assert not [
-        one for one in gc.get_objects() if isinstance(one, AIOKafkaConnection) and one.connected()
-    ]
+    assert not connected() - before
+
+
+async def test_whoever_is_cancelled_while_closing_leaves_no_connection_behind(
+    kafka: Kafka,
+) -> None:
+    before = connected()
+    for milliseconds in range(10):
+        async with opened(kafka) as log:
+            subscription = await log.subscribe({JOBS: 1}, group="g")
+            await append(log, "one")
+            await cut_short(subscription.close(), milliseconds)
+            await cut_short(log.close(), milliseconds)
+            assert not connected() - before
+
+
+async def test_a_subscription_closed_at_once_leaves_no_connection_behind(kafka: Kafka) -> None:
+    async with opened(kafka) as log:
+        before = connected()
+        subscription = await log.subscribe({JOBS: 1}, group="g")
+        await subscription.close()
+        assert not connected() - before

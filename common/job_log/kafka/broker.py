@@ -30,7 +30,7 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from common.errors import LogUnavailable
 from common.job_log.kafka.cluster import Cluster
-from common.job_log.kafka.driver import begun
+from common.job_log.kafka.driver import unbroken
 from common.job_log.kafka.refusal import raise_refusal
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ class Broker:
     async def connect(self) -> None:
         """Raises KafkaConnectionError if no server answers, SettingsInvalid if one refuses us."""
         try:
-            await begun(self._client.bootstrap())
+            await unbroken(self._client.bootstrap())
         except KafkaConnectionError:
             await raise_refusal(self._cluster)
             raise

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-_CONNECT_S = 10.0
+_LONGEST_S = 30.0  # more than the driver's own time-outs, one after the other
 
 
-async def begun(beginning: Coroutine[Any, Any, None]) -> None:
-    """Let it connect, to its end even where the caller is cancelled.
+async def unbroken(work: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end, even where the caller is cancelled meanwhile.
 
-    Cancelled amid its first question the driver forgets that connection without closing it.
+    Broken off amid a beginning or an end, the driver forgets connections without closing them.
     """
-    task = asyncio.create_task(beginning)
+    task = asyncio.create_task(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await _settled(task, _CONNECT_S)
+        await _settled(task, _LONGEST_S)
         raise
 
 

@@ -16,6 +16,7 @@ from common.job_log.base import (
 )
 from common.job_log.kafka.broker import Broker, TopicPlan, translated
 from common.job_log.kafka.cluster import Cluster, cluster_of
+from common.job_log.kafka.driver import unbroken
 from common.job_log.kafka.producer import Producer
 from common.job_log.kafka.subscription import KafkaSubscription, Wanted
 from common.job_log.kafka.watchdog import PATIENCE_S
@@ -98,6 +99,9 @@ class KafkaJobLog(JobLog):
         }
 
     async def close(self) -> None:
+        await unbroken(self._close())
+
+    async def _close(self) -> None:
         await self._producer.close()
         await self._broker.close()
 

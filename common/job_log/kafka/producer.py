@@ -21,7 +21,7 @@ from aiokafka.errors import (
 
 from common.job_log.kafka.broker import Broker, translated
 from common.job_log.kafka.cluster import Cluster
-from common.job_log.kafka.driver import begun, ended
+from common.job_log.kafka.driver import ended, unbroken
 
 log = structlog.get_logger()
 
@@ -121,7 +121,7 @@ class Producer:
                     request_timeout_ms=_REQUEST_MS,
                 )
                 try:
-                    await begun(producer.start())
+                    await unbroken(producer.start())
                 except BaseException:
                     await _abandon(producer)
                     raise

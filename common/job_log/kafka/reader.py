@@ -14,7 +14,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from common.job_log.base import Delivery, Position, TopicPartition
 from common.job_log.kafka.cluster import Cluster
-from common.job_log.kafka.driver import begun, ended
+from common.job_log.kafka.driver import ended, unbroken
 
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
@@ -54,7 +54,7 @@ class Reader:
 
     async def start(self) -> None:
         """Connect."""
-        await begun(self._consumer.start())
+        await unbroken(self._consumer.start())
 
     def join(self, topics: Collection[str], listener: ConsumerRebalanceListener) -> None:
         """Become a member; `listener` hears what it gets."""
@@ -92,6 +92,9 @@ class Reader:
 
     async def stop(self) -> None:
         """Leave the group and disconnect, within seconds."""
+        await unbroken(self._stop())
+
+    async def _stop(self) -> None:
         if await ended(self._consumer.stop(), seconds=_STOP_S):
             return
         for task in self._tasks():

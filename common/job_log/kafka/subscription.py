@@ -15,6 +15,7 @@ from common.errors import LogUnavailable
 from common.job_log.base import Delivery, Start, Subscription, TopicPartition
 from common.job_log.kafka.broker import Broker, translated
 from common.job_log.kafka.cluster import Cluster
+from common.job_log.kafka.driver import unbroken
 from common.job_log.kafka.inbox import Inbox
 from common.job_log.kafka.reader import Reader
 from common.job_log.kafka.roles import Everyone, Member, Role
@@ -59,14 +60,15 @@ class KafkaSubscription(Subscription):
         self._received = 0
         self._trouble: BaseException | None = None
         self._cluster_id: str | None = None
+        self._reader: Reader | None = None
         self._serving: asyncio.Task[None] | None = None
         self._closed = False
 
     async def open(self) -> None:
         """Connect and begin to read. Raises LogUnavailable."""
         with translated("subscribe"):
-            reader = await self._opened()
-        self._serving = asyncio.create_task(self._serve_for_ever(reader))
+            self._reader = await self._opened()
+        self._serving = asyncio.create_task(self._serve_for_ever())
 
     async def receive(self, limit: int, timeout: float) -> list[Delivery]:
         deadline = time.monotonic() + timeout
@@ -99,11 +101,15 @@ class KafkaSubscription(Subscription):
         self._room.set()
 
     async def close(self) -> None:
+        await unbroken(self._close())
+
+    async def _close(self) -> None:
         self._closed = True
         self._arrived.set()
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
+        await self._let_go()  # if that was cancelled before its first step
         self._role.end()
 
     async def _opened(self) -> Reader:
@@ -118,23 +124,26 @@ class KafkaSubscription(Subscription):
             raise
         return reader
 
-    async def _serve_for_ever(self, reader: Reader | None) -> None:
+    async def _serve_for_ever(self) -> None:
         while True:
             try:
-                if reader is None:
-                    reader = await self._opened()
-                reason = await self._serve(reader)
+                if self._reader is None:
+                    self._reader = await self._opened()
+                reason = await self._serve(self._reader)
                 log.warning("subscription is rebuilt", reason=reason, group=self._wanted.group)
             except Exception as error:  # noqa: BLE001 - the loop's edge
                 log.warning("subscription failed", reason=repr(error), group=self._wanted.group)
                 self._trouble = error
             finally:
-                self._role.leave()
-                if reader is not None:
-                    await reader.stop()
-                self._role.leave()
-            reader = None
+                await self._let_go()
             await asyncio.sleep(_REOPEN_S)
+
+    async def _let_go(self) -> None:
+        reader, self._reader = self._reader, None
+        self._role.leave()
+        if reader is not None:
+            await reader.stop()
+        self._role.leave()
 
     async def _serve(self, reader: Reader) -> str:
         """Serve until the reader is of no use; returns why."""
