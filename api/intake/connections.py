@@ -22,6 +22,7 @@ from common.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request's line and headers, and of what frames its body
 LAST_REPLIES_SECONDS = 3  # for requests that are under way when the API stops
+LINGER_SECONDS = 2.0  # after a refusal, so that what still arrives does not destroy it on its way
 SLOWEST = 1024  # bytes a second, of a request's body and of a reply that the client is to take
 
 _log = structlog.get_logger()
@@ -68,6 +69,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._idle_bytes = 0  # received since there was progress
         self._progress_seen: int | None = None  # at the last look, if a body was arriving
         self._unsent_seen: int | None = None  # bytes at the last look, if none could be added
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,7 +82,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         before = self._progress
         if self._head_since is None and not self._in_body:
@@ -164,7 +166,13 @@ class BoundedHttp(HttpToolsProtocol):
         return self._unsent_seen is not None and seen is not None and seen - unsent < least
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer, if no reply has begun, and end the connection."""
+        """Answer, if no reply has begun, and end the connection.
+
+        Closed at once while its client still sends, it would be reset, and the answer with it.
+        """
+        if self._refused:
+            return
+        self._refused = True
         _log.info("connection_ended", code=problem.code, client=self.client)
         cycle = self.cycle
         if cycle is not None:
@@ -179,4 +187,7 @@ class BoundedHttp(HttpToolsProtocol):
         status = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n".encode()
         lines = b"".join(b"%b: %b\r\n" % line for line in reply.raw_headers)
         self.transport.write(status + lines + b"\r\n" + bytes(reply.body))
-        self.transport.close()
+        self.transport.write_eof()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
