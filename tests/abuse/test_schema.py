@@ -12,8 +12,11 @@ import pytest
 
 from tests.abuse.conftest import Door
 
-CASES = 200 if os.environ.get("SOAK") else 50  # an operation
-LONGEST = 4 * 3600 if os.environ.get("SOAK") else 900  # seconds
+SOAK = bool(os.environ.get("SOAK"))
+CASES = 200 if SOAK else 50  # an operation
+SEED = [] if SOAK else ["--seed", "1"]  # the suite repeats itself; the soak looks for what is new
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+LONGEST = 4 * 3600 if SOAK else 1800  # seconds
 
 
 @pytest.mark.timeout(LONGEST + 200)
@@ -24,10 +27,11 @@ def test_no_reply_breaks_the_document(door: Door, tmp_path: Path) -> None:
         [
             *(str(Path(sys.executable).with_name("schemathesis")), "--config-file"),
             *(str(Path(__file__).with_name("schemathesis.toml")), "run"),
-            *(f"{door.stack.url}/openapi.json", "--max-examples", str(CASES)),
+            *(f"{door.stack.url}/openapi.json", "--max-examples", str(CASES), *SEED),
             *("--header", f"Authorization: Bearer {secret}"),
         ],
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)},
         capture_output=True,
         text=True,
         timeout=LONGEST,
