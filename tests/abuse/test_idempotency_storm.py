@@ -88,7 +88,7 @@ async def test_fifty_identical_keys_at_once_make_one_job(urls: tuple[Stack, list
     job = only_job(await storm(addresses, send))
     assert await jobs_made(stack, addresses) == ([job, *before], appended + 1)
     other = {**body, "input": {"prompt": "twice"}}
-    async with httpx2.AsyncClient(base_url=addresses[1], trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=addresses[1], timeout=60, trust_env=False) as client:
         reply = await client.post("/v1/predictions", json=other, headers=key)
     assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
 

@@ -246,7 +246,7 @@ class TestS3:
         await store.put("link/a.png", b"picture", "image/png")
         link = await store.link("link/a.png", expires_in=60)
         assert link is not None
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=60) as client:
             reply = await client.get(link)
         assert (reply.status_code, reply.content) == (200, b"picture")
         assert reply.headers["content-type"] == "image/png"
@@ -257,7 +257,7 @@ class TestS3:
         link = await store.link("link/a.png", expires_in=1)
         assert link is not None
         deadline = time.monotonic() + 30
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=60) as client:
             while (await client.get(link)).status_code == 200:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.2)

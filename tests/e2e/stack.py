@@ -26,7 +26,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-def eventually(read: Callable[[], T | None], seconds: float = 120.0) -> T:
+def eventually(read: Callable[[], T | None], seconds: float = 300.0) -> T:
     """The first true value of `read`; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class Stack:
         ended = [process.args for process in self.processes if process.poll() is not None]
         assert not ended, f"{ended} ended: {self.output.read_text()[-3000:]}"
         try:
-            return httpx2.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+            return httpx2.get(f"{self.url}/readyz", timeout=60, trust_env=False).status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -106,7 +106,7 @@ class Stack:
                 os.killpg(process.pid, by)
         for process in self.processes:
             process.wait(timeout=90)
-        eventually(lambda: not self.members(), seconds=30)
+        eventually(lambda: not self.members())
         self.processes.clear()
 
     def kill(self) -> None:

@@ -45,7 +45,7 @@ def test_run_by_version_gives_the_output(client: Client) -> None:
 def test_run_on_a_file_makes_an_image_behind_a_url(client: Client) -> None:
     url = client.run(SKETCH, input={"image": picture()})
     assert isinstance(url, str)
-    reply = httpx2.get(url, trust_env=False)  # it follows no redirect
+    reply = httpx2.get(url, timeout=60, trust_env=False)  # it follows no redirect
     assert reply.status_code == 200
     assert Image.open(io.BytesIO(reply.content)).size == (64, 48)
 

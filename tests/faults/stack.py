@@ -23,7 +23,7 @@ from tests.faults.load import Load
 from tests.faults.receiver import Letter, Receiver, takes_it
 from tests.faults.supervisor import Program, Supervisor
 
-QUIET_SECONDS = 120.0  # after the faults, by when all has ended and was told
+QUIET_SECONDS = 300.0  # after the faults, by when all has ended and was told
 CrashAt = str | Callable[[int], str]
 
 
@@ -99,8 +99,10 @@ class FaultStack:
         """
         self.supervisor.start(*names)
         for url in self.urls:
-            eventually(lambda url=url: is_ready(url), seconds=60)  # type: ignore[misc]
-        secret = httpx2.get(f"{self.urls[0]}/v1/webhooks/default/secret", trust_env=False)
+            eventually(lambda url=url: is_ready(url))  # type: ignore[misc]
+        secret = httpx2.get(
+            f"{self.urls[0]}/v1/webhooks/default/secret", timeout=60, trust_env=False
+        )
         self.receiver.secrets = [secret.raise_for_status().json()["key"]]
 
     def load(self, asking: Asking | None = None, **how: Any) -> Load:
@@ -150,6 +152,6 @@ class FaultStack:
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", trust_env=False).status_code == 200
+        return httpx2.get(f"{url}/readyz", timeout=60, trust_env=False).status_code == 200
     except httpx2.TransportError:
         return False

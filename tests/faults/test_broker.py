@@ -13,7 +13,7 @@ from tests.faults.looking import all_is_well
 from tests.faults.stack import FaultStack
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_broker_restarted_and_wiped_under_load_loses_no_job(
     kafka: Kafka, servers: dict[str, str], tmp_path: Path
 ) -> None:

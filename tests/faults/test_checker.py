@@ -287,4 +287,4 @@ def _post(url: str, secret: str) -> int:
         "webhook-signature": Webhook(secret).sign("job_completed", moment, body),
         "darkroom-event": "completed",
     }
-    return httpx2.post(url, content=body, headers=headers, trust_env=False).status_code
+    return httpx2.post(url, content=body, headers=headers, timeout=60, trust_env=False).status_code

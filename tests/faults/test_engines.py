@@ -43,7 +43,7 @@ class Fragile(CustomModel):
 NEIGHBOURS = 31
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_an_engine_that_dies_costs_the_job_that_killed_it_and_no_other(on_both: OnBoth) -> None:
     on_both(kill_engines)
 
@@ -89,5 +89,6 @@ def a_poison_among_good_inputs(stack: FaultStack) -> None:
             poison = id
         else:
             assert (job["output"], job["attempt"]) == (f"{width} wide", 1)
-    letters = httpx2.get(f"{stack.urls[0]}/v1/dead-letters", trust_env=False).json()["results"]
+    with httpx2.Client(base_url=stack.urls[0], timeout=60, trust_env=False) as client:
+        letters = client.get("/v1/dead-letters").raise_for_status().json()["results"]
     assert [(letter["id"], letter["cause"]) for letter in letters] == [(poison, "engine_crashed")]

@@ -32,7 +32,7 @@ VISITS = 10  # each of which makes two rebalances
 _REBALANCE = re.compile(r"Stabilized group (\S+)")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_long_job_runs_once_without_a_rebalance_and_twenty_of_them_show_no_second_result(
     kafka: Kafka, servers: dict[str, str], tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from tests.faults.stack import FaultStack
 STANDS_STILL_SECONDS = 90.0
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_late_result_of_a_consumer_that_stood_still_changes_nothing(on_both: OnBoth) -> None:
     on_both(stand_still)
 

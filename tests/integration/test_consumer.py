@@ -385,7 +385,7 @@ async def test_the_five_metrics_stand_where_the_heartbeat_says(echo: Bench) -> N
     echo.start()
     await echo.events(await echo.submit(prompt="x"), ended)
     port = (await heartbeats(echo.log))[-1].metrics_port
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as client:
         text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     label = '{model="darkroom/echo"}'

@@ -110,7 +110,7 @@ async def test_a_stream_tells_a_job_from_its_row_to_its_end(
         output, completed = await all_of(events)
     assert (output.name, output.id, output.job["output"]) == ("output", "2", "a red circle")
     assert (completed.name, completed.id) == ("completed", "3")
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as client:
         shown = await client.get(f"{url}/v1/predictions/{made['id']}")
     assert completed.job == shown.json()
 
@@ -141,7 +141,7 @@ async def test_a_stream_that_was_cut_goes_on_where_it_was(api: Api, url: str, jp
     ended = (await api.parts.job("local", made["id"])).sequence
     async with stream(url, path, str(ended - 1)) as events:
         assert [event.name for event in await all_of(events)] == ["output", "completed"]
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
         nothing = await client.get(path, headers={"Last-Event-ID": str(ended)})
     assert nothing.status_code == 204  # a browser does not come back after it
 

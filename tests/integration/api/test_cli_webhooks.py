@@ -116,7 +116,7 @@ async def test_the_listener_takes_the_servers_own_secret_and_says_what_does_not_
 ) -> None:
     async with listening("--url", url) as (address, process):
         await _listens(int(address.rpartition(":")[2]))
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(timeout=60, trust_env=False) as client:
             reply = await client.post(address, content=b"{}", headers={"webhook-id": "x"})
         assert reply.status_code == 401
         line = await line_of(process)
