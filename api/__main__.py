@@ -9,11 +9,8 @@ from enum import IntEnum
 import uvloop
 
 from common.catalogue import read_catalogue
-from common.crash_points import arm
 from common.errors import CatalogueInvalid, SettingsInvalid
-from common.processes import hide_secrets
-from common.settings import read_settings
-from common.telemetry import configure_logs
+from common.startup import begin
 
 ROLES = ("serve", "record", "notify")
 
@@ -31,11 +28,8 @@ def main() -> int:
         print("usage: python -m api serve|record|notify", file=sys.stderr)
         return ExitCode.USAGE
     role = sys.argv[1]
-    hide_secrets()
     try:
-        settings = read_settings()
-        configure_logs(settings.log_level)
-        arm(settings.crash_at)
+        settings = begin()
         catalogue = read_catalogue(settings.catalogue_file)
         run = getattr(importlib.import_module(f"api.roles.{role}"), role)  # no role loads another's
         return ExitCode.STOPPED if uvloop.run(run(catalogue, settings)) else ExitCode.FAILED

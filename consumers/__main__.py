@@ -10,16 +10,15 @@ import structlog
 import uvloop
 
 from common.catalogue import ModelSpec, read_catalogue
-from common.crash_points import arm
 from common.errors import CatalogueInvalid, ModelUnavailable, SettingsInvalid, UnknownModel
 from common.events import WorkerState
 from common.guarded_client import GuardedClient
 from common.job_log import open_job_log
 from common.object_store import open_object_store
 from common.outage import until_available
-from common.processes import hide_secrets, stop_at_signal
-from common.settings import Settings, read_settings
-from common.telemetry import configure_logs
+from common.processes import stop_at_signal
+from common.settings import Settings
+from common.startup import begin
 from common.url_guard import UrlGuard
 from consumers.consumer import Consumer, Limits
 from consumers.engine_process import EngineProcess
@@ -79,11 +78,8 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m consumers MODEL", file=sys.stderr)
         return ExitCode.USAGE
-    hide_secrets()
     try:
-        settings = read_settings()
-        configure_logs(settings.log_level)
-        arm(settings.crash_at)
+        settings = begin()
         model = read_catalogue(settings.catalogue_file)[sys.argv[1]]
         uvloop.run(consume(model, settings))
     except (SettingsInvalid, CatalogueInvalid, UnknownModel) as error:

@@ -6,13 +6,12 @@ import asyncio
 import sys
 
 from common.catalogue import Catalogue, read_catalogue
-from common.crash_points import arm
 from common.errors import CatalogueInvalid, SettingsInvalid
 from common.job_log import open_job_log
 from common.outage import until_available
-from common.processes import hide_secrets, stop_at_signal
-from common.settings import Settings, read_settings
-from common.telemetry import configure_logs
+from common.processes import stop_at_signal
+from common.settings import Settings
+from common.startup import begin
 from scaler.launchers import ProcessLauncher
 from scaler.policy import Policy
 from scaler.scaler import Scaler
@@ -37,11 +36,8 @@ async def scale(catalogue: Catalogue, settings: Settings) -> None:
 
 
 def main() -> int:
-    hide_secrets()
     try:
-        settings = read_settings()
-        configure_logs(settings.log_level)
-        arm(settings.crash_at)
+        settings = begin()
         asyncio.run(scale(read_catalogue(settings.catalogue_file), settings))
     except (SettingsInvalid, CatalogueInvalid) as error:
         print(f"scaler: {error}", file=sys.stderr)
