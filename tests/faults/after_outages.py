@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.e2e.stack import eventually
 from tests.faults.asking import ECHO
+from tests.faults.looking import all_is_well
 from tests.faults.stack import FaultStack
 
 BACK_SECONDS = 30.0  # promise 7: by when work goes on after the return of what was gone
@@ -54,29 +55,13 @@ def works_again(stack: FaultStack, *, image: bytes | None = None) -> None:
     eventually(done, seconds=BACK_SECONDS)
 
 
-def all_is_well(stack: FaultStack) -> None:
-    """Once it is quiet: nothing lost, shown twice, forged or untold, and no process has died."""
-    stack.quiet()
-    verdict = stack.check()
-    print(verdict)
-    assert verdict.sound, str(verdict)
-    assert verdict.accepted > 0
+def unharmed(stack: FaultStack) -> None:
+    """All is well, and no process has died."""
+    all_is_well(stack)
     assert stack.supervisor.deaths == []
 
 
-def attempts(stack: FaultStack) -> set[int]:
-    """How often jobs were run, as the API shows it, of all that have ended."""
-    found: set[int] = set()
-    with httpx2.Client(base_url=stack.urls[0], timeout=90, trust_env=False) as client:
-        page = "/v1/predictions"
-        while page:
-            reply = client.get(page).raise_for_status().json()
-            found |= {job["attempt"] for job in reply["results"] if job["completed_at"]}
-            page = reply["next"]
-    return found
-
-
-def picture(width: int) -> bytes:
+def large_picture(width: int) -> bytes:
     """A PNG that cannot be made small: 300 bytes a column."""
     buffer = io.BytesIO()
     Image.frombytes("RGB", (width, 100), random.randbytes(width * 300)).save(buffer, "PNG")

@@ -6,9 +6,10 @@ import time
 
 from infra.servers import Servers
 from tests.e2e.stack import eventually
-from tests.faults.after_outages import all_is_well, ask, attempts, picture, refused, works_again
+from tests.faults.after_outages import ask, large_picture, refused, unharmed, works_again
 from tests.faults.asking import Asking
 from tests.faults.load import Load
+from tests.faults.looking import all_jobs, attempts
 from tests.faults.stack import FaultStack
 
 GONE_SECONDS = 60.0
@@ -33,23 +34,23 @@ def without_servers(stack: FaultStack, own: Servers) -> None:
                 time.sleep(1)
             own.postgres.start()
             works_again(stack)
-            assert attempts(stack) == {1}
+            assert attempts(all_jobs(stack)) == {1}
 
             accepted(load, 20)
             own.minio.kill()
             own.kafka.kill()
             back_at = time.monotonic() + GONE_SECONDS
             while time.monotonic() < back_at:
-                refused(ask(stack, image=picture(9)), "store_unavailable")
+                refused(ask(stack, image=large_picture(9)), "store_unavailable")
                 assert ask(stack).status_code == 202  # the sweeper appends it
                 time.sleep(1)
             own.minio.start()
             own.kafka.start()
-            works_again(stack, image=picture(9))
+            works_again(stack, image=large_picture(9))
             accepted(load, 20)
         assert load.unexpected == []
-        all_is_well(stack)
-        assert attempts(stack) == {1}
+        unharmed(stack)
+        assert attempts(all_jobs(stack)) == {1}
 
 
 def accepted(load: Load, more: int) -> None:

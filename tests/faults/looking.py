@@ -113,7 +113,8 @@ def all_jobs(stack: FaultStack) -> list[Json]:
 
 
 def attempts(jobs: Iterable[Json]) -> set[int]:
-    return {job["attempt"] for job in jobs}
+    """How often those that have ended were run."""
+    return {job["attempt"] for job in jobs if job["completed_at"]}
 
 
 def moment(text: str) -> float:

@@ -10,7 +10,7 @@ from infra.ports import free_ports
 from infra.server import Server
 from infra.servers import Servers
 from tests.e2e.stack import eventually
-from tests.faults.after_outages import all_is_well, works_again
+from tests.faults.after_outages import unharmed, works_again
 from tests.faults.asking import Asking
 from tests.faults.stack import FaultStack
 from tests.faults.tcp_proxy import TcpProxy
@@ -88,4 +88,4 @@ def cut_off(stack: FaultStack, ways: Ways) -> None:
                 ways.cut(*cut)
                 works_again(stack)
         assert load.unexpected == []
-        all_is_well(stack)
+        unharmed(stack)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stack import eventually
-from tests.faults.after_outages import all_is_well, ask, picture, refused, works_again
+from tests.faults.after_outages import ask, large_picture, refused, unharmed, works_again
 from tests.faults.asking import Asking
 from tests.faults.stack import FaultStack
 
@@ -48,12 +48,12 @@ def test_a_full_disk_refuses_new_jobs_and_loses_none(small_disk: Path, tmp_path:
             full_until = time.monotonic() + FULL_SECONDS
             while time.monotonic() < full_until:
                 fill(small_disk / "filler")
-                refused(ask(stack, image=picture(300)), *_UNAVAILABLE)
+                refused(ask(stack, image=large_picture(300)), *_UNAVAILABLE)
                 time.sleep(0.5)
             (small_disk / "filler").unlink()
-            works_again(stack, image=picture(9))
+            works_again(stack, image=large_picture(9))
         assert load.unexpected == []
-        all_is_well(stack)
+        unharmed(stack)
 
 
 def fill(file: Path) -> None:

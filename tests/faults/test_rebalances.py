@@ -18,9 +18,10 @@ from common.topic import EVENTS
 from common.wire import decode_event
 from infra.kafka import Kafka
 from tests.e2e.stack import eventually
-from tests.faults.after_outages import all_is_well, ask, attempts
+from tests.faults.after_outages import ask, unharmed
 from tests.faults.asking import Asking
 from tests.faults.load import Load
+from tests.faults.looking import all_jobs, attempts
 from tests.faults.stack import FaultStack
 
 # Longer than a session of Kafka (10 s), a lease of the embedded log and the watchdog's patience
@@ -63,8 +64,8 @@ def outlast(stack: FaultStack, kafka: Kafka) -> None:
         before = rebalances(kafka, stack) if on_kafka else 0
         long = ask(stack, delay=LONG_SECONDS).json()["id"]
         following = ask(stack).json()["id"]  # it waits behind the long one
-        all_is_well(stack)
-        assert attempts(stack) == {1}
+        unharmed(stack)
+        assert attempts(all_jobs(stack)) == {1}
         if on_kafka:  # the embedded log has no groups, and forgets what all have read
             assert rebalances(kafka, stack) == before > 0
             told = asyncio.run(events(stack))
@@ -101,7 +102,7 @@ def come_and_go(stack: FaultStack, kafka: Kafka) -> None:
                 visit(stack, kafka, f"visitor {number}", load)
         assert rebalances(kafka, stack) >= 2 * VISITS
         assert load.unexpected == []
-        all_is_well(stack)
+        unharmed(stack)
 
 
 def visit(stack: FaultStack, kafka: Kafka, name: str, load: Load) -> None:
