@@ -13,9 +13,10 @@ from PIL import Image
 from tests.abuse.bad_files import HTML, SVG, picture
 from tests.abuse.marked_pictures import CANARY, marked, parts
 from tests.e2e.stack import PROJECT, Stack, embedded
+from tests.tiny_models import build_tiny_diffusion
 
 SKETCH = "darkroom/pencil-sketch"
-MODELS = (SKETCH, "me/same")
+MODELS = {SKETCH: {}, "me/same": {}, "tiny/diffusion": {"prompt": "a dog"}}
 # What a file of pixels consists of: tables and frames of a JPEG (and its JFIF head), and so on.
 PIXELS = {
     "jpeg": {"E0", "DB", "C0", "C2", "C4", "DD"},
@@ -35,13 +36,15 @@ STRANGE = "".join(map(chr, range(1, 32))) + "\x7f\u202eabc\u2066\ufeff\uffff\U00
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A model of ours, and one of a user's that gives back what it gets."""
+    """Of ours, of a user's (it gives back what it gets), and of diffusion: a model each."""
     folder = tmp_path_factory.mktemp("stack")
+    build_tiny_diffusion(folder / "diffusion")
     (folder / "same.py").write_text(SAME)
     names = folder / "model_names.txt"
     names.write_text(
         f"{SKETCH} task=custom path={PROJECT}/consumers/custom_infer/pencil_sketch.py makes=image\n"
         "me/same task=custom path=same.py makes=image\n"
+        "tiny/diffusion path=diffusion steps=2\n"
         "darkroom/echo task=echo\n"
     )
     settings = {"DARKROOM_TITLE_MODEL": "darkroom/echo", "DARKROOM_SLOTS": "4"}
@@ -71,9 +74,9 @@ def test_nothing_but_pixels_comes_out(stack: Stack) -> None:
     for kind in ("JPEG", "PNG", "WEBP"):
         content = marked(kind)
         assert content.count(CANARY.encode()) > 1  # else this shows nothing
-        for model in MODELS:
+        for model, inputs in MODELS.items():
             for output_format in PIXELS:
-                id = stack.submit(content, model, output_format=output_format)["id"]
+                id = stack.submit(content, model, output_format=output_format, **inputs)["id"]
                 jobs[id] = (model, kind, output_format)
     for id, (model, kind, output_format) in jobs.items():
         reply = result(stack, id)
