@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.e2e.stack import Stack, embedded
+from tests.e2e.stack import Stack, embedded, on_servers
 
 MODEL = "darkroom/echo"
 SETTINGS = {
@@ -64,10 +65,16 @@ def echo_catalogue(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """The embedded stack, as it is on a host that others reach."""
+def door(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Door]:
+    """The embedded stack, as it is on a host that others reach; in a soak the one on servers."""
     folder = tmp_path_factory.mktemp("door")
-    stack = embedded(folder, **SETTINGS, **echo_catalogue(folder))
+    settings = {**SETTINGS, **echo_catalogue(folder)}
+    if os.environ.get("SOAK"):
+        stack = on_servers(folder, request.getfixturevalue("servers"), **settings)
+    else:
+        stack = embedded(folder, **settings)
     stack.start()
     opened = Door(stack, "")
     _, admin = opened.key("--scope", "admin")
