@@ -5,15 +5,16 @@ It asks no process of Darkroom anything, and shares no line with it but the obje
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.object_store import open_object_store
+from common.object_store import ObjectStore, open_object_store
 from tests.faults.books import TERMINAL, Books, Row, iso_time, output_of, read_books
 from tests.faults.journal import Accepted, Entries, read_journal
 from tests.faults.receiver import Letter, read_letters
@@ -37,6 +38,10 @@ class Verdict:
     def sound(self) -> bool:
         return not any((self.lost, self.duplicate, self.forged, self.untold, self.missing))
 
+    def failures(self, *meant: str) -> dict[str, int]:
+        """Ends other than success and those that are meant, by error code or state."""
+        return {end: n for end, n in self.ends.items() if end not in ("succeeded", *meant)}
+
     def __str__(self) -> str:
         lines = [
             f"{self.accepted} accepted, {self.letters} webhooks, {dict(self.ends)}, slowest "
@@ -54,21 +59,48 @@ async def check(*, journal: Path, database: str, store: str, letters: Path | Non
     books = await read_books(database)
     bucket = await open_object_store(store)
     objects = {found.key: found.size async for found in bucket.list("")}
+    entries = read_journal(journal)
+    texts = await _read(bucket, objects.keys() & set(_texts_expected(entries, books)))
     received = [] if letters is None else read_letters(letters)
-    return judge(read_journal(journal), books, objects, received)
+    return judge(entries, books, objects, texts, received)
+
+
+def _texts_expected(entries: Entries, books: Books) -> Iterator[str]:
+    """Keys of the files that are to hold what was asked for."""
+    for entry in entries.accepted:
+        if entry.expected is not None and (job := books.jobs.get(entry.id)):
+            yield from (file["key"] for file in output_of(job).get("files") or ())
+
+
+async def _read(bucket: ObjectStore, keys: Iterable[str]) -> dict[str, str]:
+    room = asyncio.Semaphore(16)
+
+    async def one(key: str) -> tuple[str, str]:
+        async with room:
+            return key, (await bucket.get(key)).decode(errors="replace")
+
+    return dict(await asyncio.gather(*map(one, keys)))
 
 
 def judge(
-    entries: Entries, books: Books, objects: Mapping[str, int], letters: Sequence[Letter]
+    entries: Entries,
+    books: Books,
+    objects: Mapping[str, int],
+    texts: Mapping[str, str],
+    letters: Sequence[Letter],
 ) -> Verdict:
-    """`objects`: key -> bytes. Pure."""
+    """`objects`: key -> bytes; `texts`: what those hold whose text is known. Pure."""
     jobs = {entry.id: books.jobs.get(entry.id) for entry in entries.accepted}
     there = [(entry, job) for entry in entries.accepted if (job := jobs[entry.id])]
     spans = [job["completed_at"] - job["created_at"] for _, job in there if job["completed_at"]]
     return Verdict(
         lost=list(_lost(entries, jobs)),
         duplicate=[*_twins(entries, books), *_two_ends(entries, books, letters)],
-        forged=[*_wrong_outputs(there), *_wrong_places(books), *_wrong_letters(books, letters)],
+        forged=[
+            *_wrong_outputs(there, texts),
+            *_wrong_places(books),
+            *_wrong_letters(books, letters),
+        ],
         untold=list(_untold(there, books, letters)),
         missing=list(_missing(books, objects)),
         accepted=len(jobs),
@@ -143,7 +175,9 @@ def _end_of(job: Row) -> str:
     return _end(job["state"], output, None if ended is None else iso_time(ended))
 
 
-def _wrong_outputs(there: Sequence[tuple[Accepted, Row]]) -> Iterator[str]:
+def _wrong_outputs(
+    there: Sequence[tuple[Accepted, Row]], texts: Mapping[str, str]
+) -> Iterator[str]:
     for entry, job in there:
         made = output_of(job)
         text, files = made.get("text"), made.get("files") or ()
@@ -156,8 +190,10 @@ def _wrong_outputs(there: Sequence[tuple[Accepted, Row]]) -> Iterator[str]:
             continue
         elif text is not None and text != entry.expected:
             yield f"{entry.id} made {text!r}, and {entry.expected!r} was asked for"
-        elif text is None and [file["size"] for file in files] != [len(entry.expected.encode())]:
-            yield f"{entry.id} made {files}, and {len(entry.expected)} bytes were asked for"
+        elif text is None:
+            made_here = [texts.get(file["key"], "") for file in files]
+            if made_here != [entry.expected]:
+                yield f"{entry.id} made {files} of other bytes than {entry.expected[:60]!r}"
 
 
 def _wrong_places(books: Books) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.crash_points import POINTS
 from tests.e2e.stack import PROJECT
+from tests.faults.checker import Verdict
 from tests.faults.stack import FaultStack
 from tests.faults.supervisor import Program
 
@@ -43,6 +44,15 @@ SETTINGS = {
     "DARKROOM_LOG_LEVEL": "warning",
 }
 ROLES = ("api", "recorder", "notifier", "consumer")
+# A crash of an input's own making cannot be told from ours: an attempt that dies five times, or
+# an engine that dies three times with the job alone, ends the job, and says so.
+BLAMED = ("engine_crashed", "consumer_lost")
+MOST_BLAMED = 0.02  # of all jobs; at the chances above three crashes of one job are far rarer
+
+
+def blamed(verdict: Verdict) -> int:
+    """How many jobs ended so."""
+    return sum(verdict.ends[code] for code in BLAMED)
 
 
 class Crashing:

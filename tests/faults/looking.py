@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import httpx2
+import psutil
 from PIL import Image
 
 from tests.e2e.stack import Json, eventually
@@ -112,6 +114,17 @@ def all_jobs(stack: FaultStack) -> list[Json]:
     return jobs
 
 
+def consumers(stack: FaultStack) -> list[psutil.Process]:
+    """Every consumer's parent that lives, whoever started it."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            words = process.cmdline()
+            if words[1:3] == ["-m", "consumers"] and process.cwd() == str(stack.folder):
+                found.append(process)
+    return found
+
+
 def attempts(jobs: Iterable[Json]) -> set[int]:
     """How often those that have ended were run."""
     return {job["attempt"] for job in jobs if job["completed_at"]}
@@ -122,11 +135,15 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def all_is_well(stack: FaultStack) -> Verdict:
-    """Nothing lost, twice, forged or untold, once it is quiet."""
+def all_is_well(stack: FaultStack, *meant: str) -> Verdict:
+    """Nothing lost, twice, forged or untold, once it is quiet; and all succeeded.
+
+    `meant`: error codes of the jobs that were to fail, or states.
+    """
     stack.quiet()
     verdict = stack.check()
     assert verdict.sound, str(verdict)
+    assert not verdict.failures(*meant), str(verdict)
     assert verdict.accepted > 0
     for program in stack.supervisor.programs.values():
         assert "never retrieved" not in program.output.read_text(errors="replace"), program.output

@@ -60,6 +60,10 @@ class Remains:
         """A job whose result is a file."""
         return self.one(lambda entry: len(entry.expected or "") > 20_000)
 
+    def file_of(self, job: Accepted) -> Path:
+        (found,) = (self.folder / "data/objects/outputs" / job.id).rglob("*.*")
+        return found
+
     def letter_of(self, job: str) -> Letter:
         letters = read_letters(self.folder / "letters.jsonl")
         return next(each for each in letters if each.id == f"{job}_completed")
@@ -99,9 +103,23 @@ def remains(run: Path, tmp_path: Path) -> Remains:
 def test_a_run_without_faults_is_sound(remains: Remains) -> None:
     verdict = remains.check()
     assert verdict.sound, verdict
+    assert not verdict.failures()
     assert verdict.accepted >= JOBS
     assert verdict.letters > JOBS / 4
     assert verdict.ends.keys() == {"succeeded"}
+
+
+def test_it_names_a_job_that_a_fault_failed(remains: Remains) -> None:
+    """Its end was shown and told, so only how it ended is wrong."""
+    job = remains.one(lambda entry: not entry.webhook and entry.key is None)
+    remains.sql(
+        "UPDATE jobs SET state = 'failed', error_code = 'store_unavailable', output = NULL "
+        "WHERE id = ?",
+        job.id,
+    )
+    verdict = remains.check()
+    assert verdict.failures() == {"store_unavailable": 1}
+    assert verdict.failures("store_unavailable") == {}
 
 
 def _deleted(remains: Remains) -> str:
@@ -183,6 +201,13 @@ def _a_losers_file(remains: Remains) -> str:
     return job.id
 
 
+def _anothers_file(remains: Remains) -> str:
+    """Of the same length, under the loser's own name."""
+    path = remains.file_of(job := remains.filed())
+    path.write_text(path.read_text().replace(job.request, "0" * len(job.request)))
+    return job.id
+
+
 def _a_webhook_that_lies(remains: Remains) -> str:
     job = remains.told()
     letter = remains.letter_of(job.id)
@@ -211,6 +236,7 @@ def _a_webhook_about_no_job(remains: Remains) -> str:
     [
         _another_output,
         _a_losers_file,
+        _anothers_file,
         _a_webhook_that_lies,
         _a_webhook_by_somebody_else,
         _a_webhook_about_no_job,

@@ -68,7 +68,7 @@ def kill_engines(stack: FaultStack) -> None:
     )
     after = ended(stack, send(stack, MODEL, image=picture(100))["id"])
     assert (after["status"], after["output"]) == ("succeeded", "100 wide")
-    verdict = all_is_well(stack)
+    verdict = all_is_well(stack, "engine_crashed", "out_of_memory")
     assert verdict.ends == {"succeeded": NEIGHBOURS + 3, "engine_crashed": 1, "out_of_memory": 1}
     assert not stack.supervisor.deaths  # the parent lived through all of it
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -16,7 +15,6 @@ from tests.faults.looking import (
     all_is_well,
     chain,
     ended,
-    moment,
     picture,
     request_for,
     send,
@@ -42,7 +40,6 @@ CONSUMER = {
     "consumer.acknowledged": 1,
 }
 ENGINE = ("engine.before_run", "engine.after_run")
-STARTS_AGAIN_SECONDS = 75.0  # promise 5; the model's cold start comes on top
 
 
 @pytest.mark.timeout(1200)
@@ -56,19 +53,19 @@ def test_a_death_at_any_point_loses_nothing_and_shows_nothing_twice(on_both: OnB
 
 def die_everywhere(stack: FaultStack) -> None:
     armed = processes_of(stack)
-    began = time.time()
     stack.start()
     for number, (point, was_there) in enumerate(API.items()):
         retried(stack, armed[point], was_there, picture(100 + number))
     with ThreadPoolExecutor(len(CONSUMER)) as pool:
-        list(pool.map(lambda point: survived_by_its_job(stack, point, began), CONSUMER))
+        list(pool.map(lambda point: survived_by_its_job(stack, point), CONSUMER))
     for point in ENGINE:
         a_dead_letter_until_the_engine_is_sound(stack, point)
     models = tuple(map(model_of, CONSUMER))
     asking = Asking(models=models, webhook=stack.receiver.url)
     with stack.load(asking, rate=10, clients=2) as load:
         eventually(lambda: set(stack.supervisor.hits) == set(POINTS), seconds=400)
-    all_is_well(stack)
+    verdict = all_is_well(stack, "engine_crashed")
+    assert verdict.ends["engine_crashed"] == len(ENGINE)
     assert not load.unexpected
 
 
@@ -116,15 +113,12 @@ def retried(stack: FaultStack, url: str, was_there: bool, image: bytes) -> None:
         stack.journal.accepted(reply.json()["id"], request=key, model=model, webhook=True, key=key)
 
 
-def survived_by_its_job(stack: FaultStack, point: str, began: float) -> None:
+def survived_by_its_job(stack: FaultStack, point: str) -> None:
     job = send(stack, model_of(point), prompt=point)
     eventually(lambda: point in stack.supervisor.hits)
     done = ended(stack, job["id"])
     assert (done["status"], done["output"]) == ("succeeded", point)
     assert done["attempt"] == CONSUMER[point], point
-    died = next(death for death in stack.supervisor.deaths if death.program == point)
-    cold_start = died.at - began  # at most, and on this machine, however busy it is
-    assert moment(done["started_at"]) - died.at < STARTS_AGAIN_SECONDS + cold_start
 
 
 def a_dead_letter_until_the_engine_is_sound(stack: FaultStack, point: str) -> None:

@@ -37,7 +37,9 @@ def stand_still(stack: FaultStack) -> None:
     stack.start()
     job = send(stack, ECHO, prompt="once", delay=10)
     eventually(lambda: job_of(stack, job["id"])["status"] == "processing")
-    stack.supervisor.signal("slow", signal.SIGSTOP)
+    still = stack.supervisor.members("slow")  # its engine too
+    for process in still:
+        process.suspend()
     since = time.monotonic()
     stack.consumer("other")
     stack.supervisor.start("other")
@@ -51,7 +53,8 @@ def stand_still(stack: FaultStack) -> None:
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(asyncio.run, late_success(stack, job["id"], listening))
         assert listening.wait(60)
-        stack.supervisor.signal("slow", signal.SIGCONT)
+        for process in still:
+            process.resume()
         late.result()
     stack.supervisor.hold("other")
     stack.supervisor.signal("other", signal.SIGTERM)
@@ -72,7 +75,7 @@ async def late_success(stack: FaultStack, job: str, listening: threading.Event) 
     subscription = await log.subscribe({EVENTS: 1}, group=None)
     listening.set()
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             while True:
                 for each in await subscription.receive(500, timeout=5.0):
                     event = decode_event(each.value, each.headers)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
 
-import psutil
 import pytest
 
 from tests.e2e.stack import eventually
 from tests.faults.asking import ECHO, Asking
 from tests.faults.conftest import OnBoth
-from tests.faults.looking import all_is_well, all_jobs, attempts, ended, send
+from tests.faults.looking import all_is_well, all_jobs, attempts, consumers, ended, send
 from tests.faults.stack import FaultStack, is_ready
 
 SCALER = "scaler"
@@ -59,6 +57,7 @@ def come_and_go(stack: FaultStack) -> None:
             eventually(lambda before=before: stack.journal.count > before + 20)  # type: ignore[misc]
         all_is_well(stack)
         assert not load.unexpected
+        assert not load.counts["503"]  # nothing that a job needs is gone
         eventually(lambda: not consumers(stack))
 
 
@@ -76,14 +75,3 @@ def stopped(stack: FaultStack, name: str, by: signal.Signals) -> None:
     eventually(lambda: program.starts > starts)
     eventually(lambda: is_ready(stack.urls[0]))
     works(stack)
-
-
-def consumers(stack: FaultStack) -> list[psutil.Process]:
-    """Every consumer's parent that lives, whoever started it."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            words = process.cmdline()
-            if words[1:3] == ["-m", "consumers"] and process.cwd() == str(stack.folder):
-                found.append(process)
-    return found
