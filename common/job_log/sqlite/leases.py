@@ -10,7 +10,7 @@ Times are seconds of the system's monotonic clock, which all processes of a host
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from itertools import chain, islice
 from sqlite3 import Connection
 from typing import NamedTuple
@@ -72,16 +72,19 @@ def lease(
     # Read while the lock is held, so that no lease in the file can be from later.
     now = time.monotonic()
     offsets: dict[str, list[int]] = {}
+    passed: dict[str, list[int]] = {}
     for topic in choice.topics:
-        given_up = (
-            offset
-            for offset in _free(db, reader, topic, now, now + seconds)
-            if Position(topic, PARTITION, offset) not in held
-        )
-        offsets[topic] = list(islice(chain(given_up, _fresh(db, reader.group, topic)), limit))
+        free = _free(db, reader, topic, now, now + seconds)
+        given_up = (each for each in free if Position(topic, PARTITION, each) not in held)
+        waiting = chain(given_up, _fresh(db, reader.group, topic))
+        others = _others_keys(db, reader, topic, free)
+        offsets[topic], passed[topic] = _in_turn(db, topic, waiting, others, limit)
     deliveries = take(db, offsets, choice, limit)
     for delivery in deliveries:
         _hold(db, reader, delivery.position, now + seconds)
+        for offset in passed[delivery.position.topic]:
+            if offset < delivery.position.offset:
+                _pass_over(db, reader.group, delivery.position.topic, offset)
     return deliveries
 
 
@@ -158,6 +161,46 @@ def _free(db: Connection, reader: Reader, topic: str, now: float, latest: float)
         (topic, reader.group, _NOBODY, now, latest, reader.process, reader.number),
     )
     return [offset for (offset,) in rows]
+
+
+def _others_keys(
+    db: Connection, reader: Reader, topic: str, free: Collection[int]
+) -> Collection[bytes]:
+    """Keys of what other readers of the group hold."""
+    rows = db.execute(
+        "SELECT offset, key FROM held JOIN messages USING (topic, offset)"
+        " WHERE topic = ? AND crew = ? AND NOT (process = ? AND reader = ?)",
+        (topic, *reader),
+    )
+    return {key for offset, key in rows if offset not in free}
+
+
+def _in_turn(
+    db: Connection, topic: str, waiting: Iterable[int], others: Collection[bytes], limit: int
+) -> tuple[list[int], list[int]]:
+    """At most `limit` whose keys are not among the others', and those passed over on the way.
+
+    So the messages of a key keep their order, whoever reads them.
+    """
+    if not others:
+        return list(islice(waiting, limit)), []
+    taken: list[int] = []
+    passed: list[int] = []
+    for offset in waiting:
+        query = "SELECT key FROM messages WHERE topic = ? AND offset = ?"
+        [(key,)] = db.execute(query, (topic, offset)).fetchall()
+        (passed if key in others else taken).append(offset)
+        if len(taken) == limit:
+            break
+    return taken, passed
+
+
+def _pass_over(db: Connection, group: str, topic: str, offset: int) -> None:
+    """It counts as handed out, and is nobody's."""
+    db.execute(
+        "INSERT INTO held VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT DO NOTHING",
+        (group, topic, offset, _NOBODY),
+    )
 
 
 def _fresh(db: Connection, group: str, topic: str) -> range:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from common.job_log import JobLog, Start, Subscription
+from common.job_log import Delivery, JobLog, Start, Subscription
 from tests.contract.job_log.steps import (
     PATIENCE,
     QUIET,
@@ -60,6 +60,45 @@ async def test_readers_of_one_group_finish_every_message_together(
     assert await lag(log, "jobs.m.normal", "g") == 0
     for subscription in readers:
         await subscription.close()
+
+
+async def test_a_message_waits_while_another_reader_holds_an_earlier_one_of_its_key(
+    log: JobLog, open_log: OpenLog
+) -> None:
+    readers = [
+        await log.subscribe({"events": 1}, group="g"),
+        await (await open_log()).subscribe({"events": 1}, group="g"),
+    ]
+    for nothing in await asyncio.gather(*(each.receive(1, QUIET) for each in readers)):
+        assert nothing == []
+
+    await append(log, "events", 1, key="k")
+    holder, first = await whoever_gets_one(readers)
+    await append(log, "events", 2, key="k", first=1)
+    [second] = await collect(holder, 1, limit=1)
+    [other] = [each for each in readers if each is not holder]
+    assert await other.receive(1, QUIET) == []
+    await append(log, "events", 20, first=3)  # of other keys: they need not wait
+
+    assert numbers([first, second]) == [0, 1]
+    others = await drain(other)
+    assert 2 not in numbers(others)
+    await holder.acknowledge(first, second)
+    left = {*range(2, 23)} - {*numbers(others)}
+    async with asyncio.timeout(PATIENCE):
+        while left:
+            for each in readers:
+                left -= {*numbers(await each.receive(100, timeout=QUIET))}
+    for each in readers:
+        await each.close()
+
+
+async def whoever_gets_one(readers: list[Subscription]) -> tuple[Subscription, Delivery]:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for reader in readers:
+                for delivery in await reader.receive(1, timeout=QUIET):
+                    return reader, delivery
 
 
 async def test_each_group_gets_every_message(log: JobLog) -> None:
