@@ -163,9 +163,10 @@ async def notifying(
     *,
     clock: Callable[[], float] = time.time,
     poll_seconds: float = 0.05,
+    client: GuardedClient | None = None,
 ) -> AsyncIterator[None]:
-    """A notifier that runs meanwhile, without jitter."""
-    client = GuardedClient(UrlGuard(loopback=True), connections=MOST_SENDING)
+    """A notifier that runs meanwhile, without jitter. At its end `client` is closed."""
+    client = client or GuardedClient(UrlGuard(loopback=True), connections=MOST_SENDING)
     notifier = Notifier(
         database=database,
         log=log,
