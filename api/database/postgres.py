@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import asyncpg
 from sqlalchemy import URL, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
@@ -53,6 +54,7 @@ class PostgresDatabase(Database):
             pool_timeout=POOL_SECONDS,
             hide_parameters=True,  # errors are logged, and rows hold links and secrets
         )
+        event.listen(engine.sync_engine, "handle_error", _forget_row)
         event.listen(engine.sync_engine, "connect", _let_find_out)
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         database = cls(engine)
@@ -102,6 +104,7 @@ async def _upgrade(url: URL, security: Security) -> None:
         poolclass=NullPool,
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "handle_error", _forget_row)
     with translated():
         async with engine.begin() as connection:
             statement = text("SELECT pg_advisory_xact_lock(:key)")
@@ -114,6 +117,13 @@ def _lock_key(name: str) -> int:
     """A lock's name as the signed 64 bits that Postgres takes."""
     digest = hashlib.sha256(f"darkroom.{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _forget_row(context: ExceptionContext) -> None:
+    """Postgres quotes the row that it refused, which no log may show, as with the parameters."""
+    refusal = context.original_exception.__cause__
+    if isinstance(refusal, asyncpg.PostgresError):
+        refusal.detail = None
 
 
 def _let_find_out(raw: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
