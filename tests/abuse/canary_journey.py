@@ -23,7 +23,7 @@ from tests.e2e.stack import Json, Stack, eventually
 
 # Models: one that is always there, breaking_model.py, and one that the hub does not have.
 ECHO, BREAKS, ABSENT = "darkroom/echo", "me/breaks", "nobody/absent"
-_SECONDS = 180.0  # for anything, on a busy machine
+_SECONDS = 400.0  # for anything, on a busy machine
 _KEY = re.compile(r"dk_[0-9a-f]{12}_([0-9a-f]{64})")
 # Where the owner of a job or a webhook reads what they gave away themselves.
 _JOBS = r"owner (GET|POST|DELETE) /v1/(predictions|dead-letters)\S* 20\d|letter \S+"
