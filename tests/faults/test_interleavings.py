@@ -22,12 +22,12 @@ from sqlalchemy import Row
 from api import sweeper
 from api.database.database import Database
 from common.errors import LogUnavailable
-from common.events import JobCanceled, JobFailed, JobStarted, JobSucceeded
-from common.job import JobState
+from common.events import JobCanceled, JobFailed, JobReleased, JobStarted, JobSucceeded
+from common.job import Job, JobState
 from common.job_log import Position
 from tests.faults.interleavings.consuming import Consumers
 from tests.faults.interleavings.cuts import Cut
-from tests.faults.interleavings.users import APPENDS, Clock
+from tests.faults.interleavings.users import APPENDS, JOBS, Clock
 from tests.faults.interleavings.world import Append
 from tests.ledger import fresh_postgres
 
@@ -52,6 +52,19 @@ class Interleavings(Consumers):
     @rule()
     def kill_recorder(self) -> None:
         self.do(self.world.kill_recorder())
+
+    @rule(job=JOBS, at_once=st.sampled_from([1, 2, 3]))
+    def is_released_by_one_after_another_started_it(self, job: Job, at_once: int) -> None:
+        """The first was thought dead, and says late that it stops: the other works on."""
+        first, second = f"t{next(self.tokens)}", f"t{next(self.tokens)}"
+        at = time.time()
+        for event in (
+            JobStarted(job=job.id, token=first, at=at, worker="w"),
+            JobStarted(job=job.id, token=second, at=at, worker="w"),
+            JobReleased(job=job.id, token=first, at=at, reason="stopped"),
+        ):
+            self.do(self.world.say(event))
+        self.record(ALL, at_once)
 
     def hear(self, events: list[Any]) -> None:
         for event in events:
