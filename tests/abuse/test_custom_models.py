@@ -12,6 +12,7 @@ import pytest
 from tests.abuse import spy
 from tests.e2e.stack import PROJECT, embedded
 from tests.e2e.test_journey import picture
+from tests.machine import lacking
 
 CREDENTIALS = ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "HF_TOKEN", "PGPASSWORD", "MY_API_KEY")
 NOBODY = 65534
@@ -29,10 +30,21 @@ if sys.argv[1]:
 print("on", flush=True)
 time.sleep(60)
 """
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps processes apart")
 
 
-@linux
+@pytest.fixture
+def linux() -> None:
+    if sys.platform != "linux":
+        lacking("only Linux keeps processes apart")
+
+
+@pytest.fixture
+def root(linux: None) -> None:
+    if os.geteuid() != 0:
+        lacking("only root can be somebody else")
+
+
+@pytest.mark.usefixtures("linux")
 def test_a_custom_model_finds_no_credentials(tmp_path: Path) -> None:
     names = tmp_path / "model_names.txt"
     names.write_text(f"me/spy task=custom path={spy.__file__} makes=text\n")
@@ -52,7 +64,7 @@ def test_a_custom_model_finds_no_credentials(tmp_path: Path) -> None:
     assert "no Landlock" not in stack.output.read_text()
 
 
-@linux
+@pytest.mark.usefixtures("linux")
 def test_the_same_search_finds_them_where_nothing_holds_it_back() -> None:
     program = "from tests.abuse.spy import spied; import json; print(json.dumps(spied()))"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
@@ -68,8 +80,7 @@ def test_the_same_search_finds_them_where_nothing_holds_it_back() -> None:
         assert found in told
 
 
-@linux
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.usefixtures("root")
 def test_where_there_is_no_landlock_another_process_of_the_user_reads_nothing_either() -> None:
     def reads(hidden: bool) -> bool:
         """Whether one process of nobody's reads the environment of another."""

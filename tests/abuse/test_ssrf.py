@@ -18,6 +18,7 @@ import pytest
 
 from tests.abuse.trap import NAMES, SPELLINGS, Trap, trap
 from tests.e2e.stack import Stack, embedded, eventually
+from tests.machine import lacking, low_ports
 
 ECHO = "darkroom/echo"
 HOOK = "https://hooks.example.org/"
@@ -26,10 +27,10 @@ HOOK = "https://hooks.example.org/"
 @pytest.fixture(scope="module")
 def listeners() -> Iterator[Trap]:
     try:
-        with trap() as listening:
+        with low_ports(), trap() as listening:
             yield listening
     except OSError as error:
-        pytest.skip(f"ports 80, 443 and 8080 are needed: {error}")
+        lacking(f"ports 80, 443 and 8080 are needed: {error}")
 
 
 @pytest.fixture(scope="module")

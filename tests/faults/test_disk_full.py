@@ -13,6 +13,7 @@ from tests.e2e.stack import eventually
 from tests.faults.after_outages import ask, large_picture, refused, unharmed, works_again
 from tests.faults.asking import Asking
 from tests.faults.stack import FaultStack
+from tests.machine import lacking
 
 DISK_MIB = 24
 FULL_SECONDS = 12.0
@@ -27,7 +28,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        pytest.skip(f"a small disk needs `mount`, which says: {mounted.stderr.strip()}")
+        lacking(f"a small disk needs `mount`, which says: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

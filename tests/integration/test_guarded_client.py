@@ -17,6 +17,7 @@ from common.guarded_client import MOST_REDIRECTS, GuardedClient, Rest
 from common.url_guard import Address, UrlGuard
 from tests.certificates import certified
 from tests.listening import OK, Heard, listening
+from tests.machine import lacking, low_ports
 from tests.unit.common.test_url_guard import HOSTILE
 
 pytestmark = pytest.mark.anyio
@@ -47,10 +48,11 @@ async def client_of(guard: UrlGuard, **options: object) -> AsyncIterator[Guarded
 async def trap() -> AsyncIterator[Heard]:
     """On the port that URLs mean by themselves, so that nothing but the address can refuse."""
     try:
-        async with listening(OK, port=80) as heard:
-            yield heard
+        with low_ports():
+            async with listening(OK, port=80) as heard:
+                yield heard
     except PermissionError:
-        pytest.skip("port 80 is for privileged users here")
+        lacking("port 80 is for privileged users here")
 
 
 async def test_no_spelling_reaches_a_listener_of_this_machine() -> None:
