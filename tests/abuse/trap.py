@@ -91,17 +91,20 @@ SPELLINGS = [
     "ftp://127.0.0.1/",
 ]
 
-# Names that pass the door, since a name is judged when it is connected to.
-NAMES = [
-    "ip6-localhost",
-    "localhost.localdomain",
-    "metadata.google.internal",
-    "metadata",
-    "instance-data",
-    "kubernetes.default.svc",
-    "127.0.0.1.nip.io",
-    "localtest.me",
-]
+# Names that pass the door, since a name is judged when it is connected to, and what they mean.
+NAMES = {
+    "ip6-localhost": "::1",
+    "localhost.localdomain": "127.0.0.1",
+    "127.0.0.1.nip.io": "127.0.0.1",
+    "localtest.me": "127.0.0.1",
+    "mapped.localtest.me": "::ffff:127.0.0.1",
+    "any.localtest.me": "0.0.0.0",
+    "this-host": "127.0.1.1",
+    "metadata.google.internal": "169.254.169.254",
+    "metadata": "169.254.169.254",
+    "instance-data": "169.254.169.254",
+    "kubernetes.default.svc": "10.96.0.1",
+}
 
 
 class Trap:

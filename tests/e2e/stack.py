@@ -54,6 +54,7 @@ class Stack:
             "PYTHONPATH": str(PROJECT),
             **settings,
         }
+        self.command = [sys.executable, "-m"]  # before the words of a program
         self.output = folder / "output.txt"
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -65,7 +66,7 @@ class Stack:
     def spawn(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
         with self.output.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", *words],
+                [*self.command, *words],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
