@@ -14,7 +14,7 @@ from infra.servers import Servers
 # Machines are busy at times; and the suite repeats itself, while the soak looks for what is new.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis.settings.register_profile(
-    "soak", deadline=None, max_examples=2000, stateful_step_count=60
+    "soak", deadline=None, derandomize=False, max_examples=2000, stateful_step_count=60
 )
 hypothesis.settings.load_profile("soak" if os.environ.get("SOAK") else "suite")
 
