@@ -135,7 +135,7 @@ async def _belongings(api: Api, owner: dict[str, str]) -> dict[str, str]:
     webhook = await post("/v1/webhooks", json={"url": "https://hooks.example.org/mine"})
     prediction = await post("/v1/predictions", json=JOB)
     await api.fail(prediction["id"], "engine_crashed", "It crashed.")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         letters: list[Json] = []
         while not letters:
             reply = await api.client.get("/v1/dead-letters", headers=owner)

@@ -133,7 +133,7 @@ def attempted(client: httpx2.Client, job: str) -> Any:
         [delivery] = listed["results"] or [None]
         return delivery if delivery and delivery["attempts"] else None
 
-    delivery = eventually(look, 60)
+    delivery = eventually(look)
     shown = client.get(f"/v1/webhooks/deliveries/{delivery['id']}").json()
     return shown["history"][0]
 

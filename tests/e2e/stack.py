@@ -138,7 +138,7 @@ class Stack:
             found: Json = client.get(f"/v1/predictions/{id}").raise_for_status().json()
         return found
 
-    def ended(self, id: str, seconds: float = 180.0) -> Json:
+    def ended(self, id: str, seconds: float = 400.0) -> Json:
         """The job once it has ended."""
 
         def look() -> Json | None:

@@ -77,7 +77,7 @@ def test_two_hundred_queued_jobs_survive_the_death_of_everything(open_stack: Ope
     eventually(lambda: any(job["status"] == "succeeded" for job in all_jobs(stack)))
     stack.kill()
     stack.start()
-    eventually(lambda: {job["status"] for job in all_jobs(stack)} == {"succeeded"}, seconds=180)
+    eventually(lambda: {job["status"] for job in all_jobs(stack)} == {"succeeded"}, seconds=400)
     jobs = {job["id"]: job for job in all_jobs(stack)}
     assert set(jobs) == set(ids)
     assert [jobs[id]["output"] for id in ids] == [f"job {number}" for number in range(JOBS)]

@@ -24,7 +24,7 @@ from common.object_store import ObjectStore, open_object_store
 from common.settings import Settings
 from common.topic import EVENTS, consumer_group, job_topics
 
-DEADLINE = 20.0  # seconds
+DEADLINE = 60.0  # seconds
 
 
 @dataclass(frozen=True)

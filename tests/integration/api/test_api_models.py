@@ -25,7 +25,7 @@ async def heartbeat(api: Api, state: WorkerState, reason: str = "") -> None:
 
 
 async def model_when(api: Api, state: str) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             model = (await api.client.get("/v1/models/darkroom/captioner")).json()
             if model["state"] == state:

@@ -58,7 +58,7 @@ async def post(api: Api, path: str, status: int = 200, **body: object) -> Any:
 
 async def attempted(api: Api, delivery: str, count: int = 1) -> Any:
     """The delivery once so many attempts were made."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             shown = await get(api, f"/v1/webhooks/deliveries/{delivery}")
             if shown["attempts"] >= count:
