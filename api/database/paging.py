@@ -36,9 +36,9 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
             padded = word.encode("ascii") + b"=" * (-len(word) % 4)
             cursor = _decoder.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
         except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-            raise ValueError("it is none of ours") from error
+            raise ValueError("it is not a cursor of ours") from error
         if not cursor.id.isprintable() or not cursor.id.isascii():
-            raise ValueError("it is none of ours")
+            raise ValueError("it is not a cursor of ours")
         return cursor
 
 
