@@ -110,6 +110,7 @@ def visit(stack: FaultStack, kafka: Kafka, name: str, load: Load) -> None:
     """It comes, has some of the jobs, and goes."""
     stack.consumer(name)
     after_a_rebalance(stack, kafka, lambda: stack.supervisor.start(name))
+    eventually(lambda: stack.supervisor.engines(name))  # it hears a signal
     enough = load.counts["202"] + 6
     eventually(lambda: load.counts["202"] >= enough)
     after_a_rebalance(stack, kafka, lambda: left_in_order(stack, name))

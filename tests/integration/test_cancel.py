@@ -65,7 +65,7 @@ async def submit(api: Api, **parameters: Any) -> Any:
 async def cancel(api: Api, prediction: Any) -> Any:
     since = time.monotonic()
     reply = await api.client.post(f"/v1/predictions/{prediction['id']}/cancel")
-    assert time.monotonic() - since < 1.0
+    assert time.monotonic() - since < 20  # it does not wait for the work to stop
     assert reply.status_code == 200
     return reply.json()
 
