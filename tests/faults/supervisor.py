@@ -107,7 +107,8 @@ class Supervisor:
             output=self.folder / f"{name}.txt",
             crash_at=armed,
         )
-        self.programs[name] = program
+        with self._lock:
+            self.programs[name] = program
         return program
 
     def start(self, *names: str) -> None:

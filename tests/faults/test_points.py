@@ -106,7 +106,7 @@ def retried(stack: FaultStack, url: str, was_there: bool, image: bytes) -> None:
         with pytest.raises(httpx2.TransportError):
             client.post(f"{url}/v1/predictions", **asked)
         replies = [client.post(f"{stack.urls[0]}/v1/predictions", **asked) for _ in range(2)]
-    assert [reply.status_code for reply in replies] == [202, 202]
+    assert {reply.status_code for reply in replies} <= {201, 202}  # it may have ended already
     shown = [reply.headers.get("Idempotent-Replayed") == "true" for reply in replies]
     assert shown == [was_there, True]
     for reply in replies:
