@@ -70,7 +70,7 @@ async def cancel(api: Api, prediction: Any) -> Any:
     return reply.json()
 
 
-async def test_a_queued_job_is_canceled_within_a_second_and_never_begins(api: Api) -> None:
+async def test_a_queued_job_is_canceled_at_once_and_never_begins(api: Api) -> None:
     running, queued = await submit(api, delay=1.0), await submit(api, delay=60.0)
     await api.shows(running, "processing")
     canceled = await cancel(api, queued)
