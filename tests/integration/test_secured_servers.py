@@ -26,7 +26,11 @@ from infra.minio import Minio
 from infra.ports import free_ports
 from tests.certificates import Certified, certified
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # Now and then a TLS connection that was refused is left to the collector; not found yet where.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PASSWORD = "p/a?s#s@w:0rd"  # everything that a URL must have encoded
 ENCODED = quote(PASSWORD, safe="")
