@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import random
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -55,9 +57,10 @@ async def behind(front: S3Front) -> ObjectStore:
 
 
 def by_chance(chance: float, *faults: Fault) -> Callable[[str, str], Fault | None]:
-    """So often one of the faults, in an order that is always the same."""
-    dice = random.Random(5)
-    return lambda _method, _path: dice.choice(faults) if dice.random() < chance else None
+    """So often a fault, each in its turn; what a method meets does not depend on the others."""
+    dice: defaultdict[str, random.Random] = defaultdict(lambda: random.Random(5))
+    turns: defaultdict[str, Iterator[Fault]] = defaultdict(lambda: cycle(faults))
+    return lambda method, _path: next(turns[method]) if dice[method].random() < chance else None
 
 
 async def test_a_body_that_is_cut_is_read_whole_or_not_at_all(
