@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,12 +11,10 @@ from typing import Any
 
 import httpx2
 
-from api.app import create_app
-from api.intake.connections import http_server
-from common.catalogue import read_catalogue
 from common.settings import Settings
 from tests.abuse.conftest import echo_catalogue
 from tests.integration.api.running import DEADLINE, Api, running_api
+from tests.integration.api.serving import served
 
 
 @asynccontextmanager
@@ -32,30 +29,14 @@ async def over_tcp(folder: Path, **more: Any) -> AsyncIterator[Api]:
         title_model="darkroom/echo",
         **more,
     )
-    async with running_api(settings) as inside, _served(inside, settings) as client:
+    async with (
+        running_api(settings) as inside,
+        served(inside, settings, unsent=16_384) as parts,
+        httpx2.AsyncClient(
+            base_url=parts.settings.public_url, timeout=DEADLINE, trust_env=False
+        ) as client,
+    ):
         yield replace(inside, client=client)
-
-
-@asynccontextmanager
-async def _served(inside: Api, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)  # the kernel takes no more
-    app = create_app(
-        settings=settings,
-        catalogue=read_catalogue(settings.catalogue_file),
-        log=inside.log,
-        store=inside.store,
-        database=inside.database,
-    )
-    server = http_server(app, settings)
-    serving = asyncio.create_task(server.serve([listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with httpx2.AsyncClient(base_url=url, timeout=DEADLINE, trust_env=False) as client:
-        yield client
-    app.state.leave()
-    server.should_exit = True
-    await serving
-    listening.close()
 
 
 async def exchange(api: Api, sent: bytes) -> bytes:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-import uvicorn
 
-from api.app import create_app
-from common.catalogue import read_catalogue
 from common.settings import Settings
 from tests.integration.api.running import DEADLINE, Api, running_api
+from tests.integration.api.serving import served
 
 pytestmark = pytest.mark.anyio
 
@@ -26,24 +23,13 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def client(api: Api, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(
-        settings=settings,
-        catalogue=read_catalogue(settings.catalogue_file),
-        log=api.log,
-        store=api.store,
-        database=api.database,
-    )
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    serving = asyncio.create_task(server.serve([listening]))
-    port = listening.getsockname()[1]
-    async with httpx2.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE, trust_env=False
-    ) as client:
+    async with (
+        served(api, settings) as parts,
+        httpx2.AsyncClient(
+            base_url=parts.settings.public_url, timeout=DEADLINE, trust_env=False
+        ) as client,
+    ):
         yield client
-    server.should_exit = True
-    await serving
-    listening.close()
 
 
 async def test_33_mebibytes_are_refused_and_the_connection_lives_on(

@@ -15,14 +15,12 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
-from api.app import create_app
 from api.database.webhook_secrets import new_secret
 from cli.exit_codes import ExitCode
-from common.catalogue import read_catalogue
 from common.settings import Settings
 from tests.integration.api.running import Api
+from tests.integration.api.serving import served
 from tests.webhooks import notifying
 
 pytestmark = pytest.mark.anyio
@@ -31,20 +29,8 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 async def url(api: Api, settings: Settings) -> AsyncIterator[str]:
-    app = create_app(
-        settings=settings,
-        catalogue=read_catalogue(settings.catalogue_file),
-        log=api.log,
-        store=api.store,
-        database=api.database,
-    )
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    serving = asyncio.create_task(server.serve([listening]))
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    await serving
-    listening.close()
+    async with served(api, settings) as parts:
+        yield parts.settings.public_url
 
 
 async def start(*words: str) -> Process:

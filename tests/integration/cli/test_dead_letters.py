@@ -7,18 +7,17 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-import uvicorn
 
 from api.recorder import Recorder
 from common.settings import PROJECT, Settings
 from tests.integration.api.conftest import jpeg, settings
 from tests.integration.api.running import Api, running_api
+from tests.integration.api.serving import served
 from tests.integration.api.test_api_dead_letters import failed
 
 __all__ = ["jpeg", "settings"]
@@ -53,20 +52,9 @@ class Darkroom:
 
 @pytest.fixture
 async def darkroom(settings: Settings) -> AsyncIterator[Darkroom]:
-    async with running_api(settings) as api:
+    async with running_api(settings) as api, served(api, settings) as parts:
         recording = asyncio.create_task(Recorder(log=api.log, database=api.database).run())
-        app = api.client._transport.app  # type: ignore[attr-defined]
-        config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve())
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Darkroom(api, f"http://127.0.0.1:{port}")
-        server.should_exit = True
-        await serving
+        yield Darkroom(api, parts.settings.public_url)
         recording.cancel()
         with suppress(asyncio.CancelledError):
             await recording

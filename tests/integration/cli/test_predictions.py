@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 
-from api.app import create_app
-from common.catalogue import read_catalogue
 from common.settings import PROJECT, Settings
 from tests.integration.api.conftest import jpeg, settings
 from tests.integration.api.running import Api, running_api
+from tests.integration.api.serving import served
 
 __all__ = ["jpeg", "settings"]
 pytestmark = pytest.mark.anyio
@@ -46,21 +44,8 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def darkroom(api: Api, settings: Settings) -> AsyncIterator[Darkroom]:
-    app = create_app(
-        settings=settings,
-        catalogue=read_catalogue(settings.catalogue_file),
-        log=api.log,
-        store=api.store,
-        database=api.database,
-    )
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    serving = asyncio.create_task(server.serve([listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    yield lambda *words: command(*words, "--url", url)
-    server.should_exit = True
-    await serving
-    listening.close()
+    async with served(api, settings) as parts:
+        yield lambda *words: command(*words, "--url", parts.settings.public_url)
 
 
 async def command(*words: str) -> Ended:
