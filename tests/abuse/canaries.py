@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
-from PIL import Image
+
+from tests.in_threads import in_threads
 
 Answer = Callable[[str], tuple[int, dict[str, str], bytes]]  # of a path: status, headers, body
 
@@ -81,13 +80,6 @@ class Outside:
         return any(line.split(" ")[1].startswith(path) for line, _, _ in self.requests)
 
 
-def picture(width: int, height: int = 16) -> bytes:
-    """A PNG of this size."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), (width, 90, 120)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @contextmanager
 def outside(answer: Answer) -> Iterator[Outside]:
     """On a free port of 127.0.0.1, in threads of its own."""
@@ -115,12 +107,5 @@ def outside(answer: Answer) -> Iterator[Outside]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    heard.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with in_threads(server) as heard.url:
         yield heard
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

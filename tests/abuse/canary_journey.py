@@ -17,9 +17,10 @@ import psutil
 from api.access.keys import Scope, make_key
 from api.database import keys
 from api.database.database import Database
-from tests.abuse.canaries import Outside, Overheard, Secret, picture
+from tests.abuse.canaries import Outside, Overheard, Secret
 from tests.abuse.secured import Secured
 from tests.e2e.stack import Json, Stack, eventually
+from tests.pictures import plain_png
 
 # Models: one that is always there, breaking_model.py, and one that the hub does not have.
 ECHO, BREAKS, ABSENT = "darkroom/echo", "me/breaks", "nobody/absent"
@@ -197,7 +198,7 @@ class Journey:
 
     def look_everywhere(self, jobs: list[Json]) -> None:
         """As its owner, as others and as nobody, at what there is and at what there is not."""
-        file = self.ask("owner", "POST", "/v1/files", files={"content": ("a.png", picture(20))})
+        file = self.ask("owner", "POST", "/v1/files", files={"content": ("a.png", plain_png(20))})
         [delivery, *_] = eventually(self._attempted, _SECONDS)
         paths = [f"/v1/predictions/{job['id']}" for job in jobs]
         paths += [f"{path}/events" for path in paths]
@@ -236,7 +237,7 @@ class Journey:
         folder = self.stack.folder / "pictures"
         folder.mkdir()
         for width in (20, 30):
-            (folder / f"{width}.png").write_bytes(picture(width))
+            (folder / f"{width}.png").write_bytes(plain_png(width))
         batch = ["batch", str(folder), "--model", ECHO, "--url", self.stack.url]
         assert "2" in self.cli(*batch, "--json", key=self._keys["owner"])
         for path in (first, last):
@@ -277,5 +278,5 @@ class Journey:
         url = f"{self._world.url}/{self.canary('the URL of a webhook too late')}"
         self.ask("owner", "POST", "/v1/webhooks", json={"url": url})
         self.ask("owner", "POST", "/v1/webhooks/default/secret/rotate")
-        self.ask("owner", "POST", "/v1/files", files={"content": ("a.png", picture(21))})
+        self.ask("owner", "POST", "/v1/files", files={"content": ("a.png", plain_png(21))})
         self.ask("nobody", "GET", "/readyz")

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.abuse import breaking_model
-from tests.abuse.canaries import Secret, outside, picture
+from tests.abuse.canaries import Secret, outside
 from tests.abuse.canary_journey import ABSENT, BREAKS, ECHO, Journey
 from tests.abuse.secured import Secured
 from tests.e2e.stack import SERVERS, Stack
+from tests.pictures import plain_png
 
 
 @contextmanager
@@ -27,9 +28,9 @@ def on(servers: Secured, folder: Path) -> Iterator[Journey]:
     def answer(path: str) -> tuple[int, dict[str, str], bytes]:
         match path.partition("?")[0]:
             case "/wide.png":
-                return 200, {}, picture(40)
+                return 200, {}, plain_png(40)
             case "/tall.png":
-                return 200, {}, picture(16, 40)
+                return 200, {}, plain_png(16, 40)
             case "/text.png":
                 return 200, {}, b"no picture"
             case "/moved.png" | "/moves":

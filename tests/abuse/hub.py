@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from tests.in_threads import in_threads
 
 COMMIT = "c" * 40
 
@@ -20,11 +21,8 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.name, self.folder = name, folder
+        self.url = ""
         self.asked: set[str] = set()  # the files, by their paths in the repository
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def paths(self) -> list[str]:
         """Of all its files."""
@@ -90,11 +88,6 @@ def _tag(file: Path) -> str:
 
 @contextmanager
 def hub(name: str, folder: Path) -> Iterator[Hub]:
-    with Hub(name, folder) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        try:
-            yield serving
-        finally:
-            serving.shutdown()
-            thread.join()
+    serving = Hub(name, folder)
+    with in_threads(serving) as serving.url:
+        yield serving

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.e2e.stack import Stack
 from tests.e2e.test_journey import picture
+from tests.in_threads import in_threads
 
 CANARY = "c4n4ry-of-a-signature"
 
@@ -29,10 +29,8 @@ def image() -> Iterator[tuple[str, str]]:
         def log_message(self, format: str, *arguments: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", caption
-    server.shutdown()
-    server.server_close()
+    with in_threads(server) as url:
+        yield url, caption
 
 
 def run(stack: Stack, url: str) -> dict[str, object]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
+from tests.pictures import plain_png
 
 KINDS = ("plain", "image", "keyed", "put", "long")
 ECHO = "darkroom/echo"
@@ -51,7 +50,7 @@ class Asking:
         self._kinds, self._models, self._priorities = kinds, models, priorities
         self._webhook, self._delay = webhook, delay
         self._chance = random.Random(seed)
-        self._pictures = {width: _picture(width) for width in range(16, 80)}
+        self._pictures = {width: plain_png(width) for width in range(16, 80)}
 
     def next(self) -> Ask:
         request = uuid.uuid4().hex
@@ -91,9 +90,3 @@ class Asking:
             key=key,
             repeatable=kind in ("keyed", "put"),
         )
-
-
-def _picture(width: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, 16), (width, 90, 120)).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -50,9 +50,11 @@ BLAMED = ("engine_crashed", "consumer_lost")
 MOST_BLAMED = 0.02  # of all jobs; at the chances above three crashes of one job are far rarer
 
 
-def blamed(verdict: Verdict) -> int:
-    """How many jobs ended so."""
-    return sum(verdict.ends[code] for code in BLAMED)
+def excused(verdict: Verdict) -> bool:
+    """Whether no job failed but those that crashes were blamed on, and these are few."""
+    blamed = sum(verdict.ends[code] for code in BLAMED)
+    few = blamed <= MOST_BLAMED * verdict.accepted
+    return few and not verdict.failures("canceled", *BLAMED)
 
 
 class Crashing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,7 +10,6 @@ from typing import Any
 
 import httpx2
 import psutil
-from PIL import Image
 
 from tests.e2e.stack import Json, eventually
 from tests.faults.checker import Verdict
@@ -63,12 +61,6 @@ def send(
         webhook=True,
     )
     return job
-
-
-def picture(width: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, 16), "teal").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def request_for(

@@ -19,8 +19,8 @@ from infra.servers import Servers
 from tests.conftest import KEYS, SETTINGS
 from tests.faults.asking import ECHO, SHAPES, Asking
 from tests.faults.checker import Verdict
-from tests.faults.crashing import BLAMED, MOST_BLAMED, Crashing, blamed, write_catalogue
 from tests.faults.crashing import SETTINGS as SHORT_TIMES
+from tests.faults.crashing import Crashing, excused, write_catalogue
 from tests.faults.killing import Killing
 from tests.faults.stack import FaultStack
 
@@ -66,9 +66,7 @@ def _run(stack: FaultStack, models: tuple[str, ...]) -> int:
     print(table(crashing, killing, verdict, seconds, quiet, stack.longest_recovery()))
     print(verdict, dict(load.counts), *load.unexpected[:20], sep="\n")
     print(f"what it left: {stack.folder}")
-    failed = verdict.failures("canceled", *BLAMED)
-    excused = not failed and blamed(verdict) <= MOST_BLAMED * verdict.accepted
-    return 0 if verdict.sound and excused and not load.unexpected else 1
+    return 0 if verdict.sound and excused(verdict) and not load.unexpected else 1
 
 
 def table(

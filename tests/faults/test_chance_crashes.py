@@ -11,7 +11,7 @@ import pytest
 
 from common.crash_points import POINTS
 from tests.faults.asking import Asking
-from tests.faults.crashing import BLAMED, MOST_BLAMED, SETTINGS, Crashing, blamed, write_catalogue
+from tests.faults.crashing import SETTINGS, Crashing, excused, write_catalogue
 from tests.faults.stack import FaultStack
 
 SERVERS, EMBEDDED = (pytest.param((kind, 10), id=kind) for kind in ("servers", "embedded"))
@@ -46,8 +46,7 @@ def test_crashes_at_every_point_lose_nothing_and_show_nothing_twice(
     print(f"longest recovery {stack.longest_recovery():.1f} s", dict(run.hits), dict(load.counts))
     assert verdict.sound, verdict
     assert not load.unexpected
-    assert not verdict.failures("canceled", *BLAMED)
+    assert excused(verdict), verdict
     assert verdict.ends["canceled"] > 0
-    assert blamed(verdict) <= MOST_BLAMED * verdict.accepted
     assert {point: run.hits[point] for point in POINTS if run.hits[point] < wanted} == {}
     assert load.counts["replayed"] > 0  # a reply that was lost was asked for again

@@ -6,8 +6,9 @@ import httpx2
 import pytest
 
 from tests.faults.conftest import OnBoth
-from tests.faults.looking import all_is_well, ended, picture, send, with_models
+from tests.faults.looking import all_is_well, ended, send, with_models
 from tests.faults.stack import FaultStack
+from tests.pictures import plain_png
 
 MODEL = "test/fragile"
 SEGFAULT, SEGFAULT_ONCE, TOO_LARGE, KILLED_ONCE = 13, 14, 15, 16  # pixels wide
@@ -58,15 +59,15 @@ def kill_engines(stack: FaultStack) -> None:
     stack.start()
     a_poison_among_good_inputs(stack)
     for width in (SEGFAULT_ONCE, KILLED_ONCE):
-        job = ended(stack, send(stack, MODEL, image=picture(width))["id"])
+        job = ended(stack, send(stack, MODEL, image=plain_png(width))["id"])
         assert (job["output"], job["attempt"]) == (f"{width} wide", 2)
-    large = ended(stack, send(stack, MODEL, image=picture(TOO_LARGE))["id"])
+    large = ended(stack, send(stack, MODEL, image=plain_png(TOO_LARGE))["id"])
     assert (large["status"], large["error_code"], large["attempt"]) == (
         "failed",
         "out_of_memory",
         1,
     )
-    after = ended(stack, send(stack, MODEL, image=picture(100))["id"])
+    after = ended(stack, send(stack, MODEL, image=plain_png(100))["id"])
     assert (after["status"], after["output"]) == ("succeeded", "100 wide")
     verdict = all_is_well(stack, "engine_crashed", "out_of_memory")
     assert verdict.ends == {"succeeded": NEIGHBOURS + 3, "engine_crashed": 1, "out_of_memory": 1}
@@ -76,7 +77,7 @@ def kill_engines(stack: FaultStack) -> None:
 def a_poison_among_good_inputs(stack: FaultStack) -> None:
     widths = list(range(100, 100 + NEIGHBOURS))
     widths.insert(NEIGHBOURS // 2, SEGFAULT)
-    sent = [(width, send(stack, MODEL, image=picture(width))["id"]) for width in widths]
+    sent = [(width, send(stack, MODEL, image=plain_png(width))["id"]) for width in widths]
     for width, id in sent:
         job = ended(stack, id)
         if width == SEGFAULT:

@@ -15,12 +15,12 @@ from tests.faults.looking import (
     all_is_well,
     chain,
     ended,
-    picture,
     request_for,
     send,
     with_models,
 )
 from tests.faults.stack import FaultStack
+from tests.pictures import plain_png
 
 # Whether the job was there when the process died, so that a retry shows it and makes none.
 API = {
@@ -55,7 +55,7 @@ def die_everywhere(stack: FaultStack) -> None:
     armed = processes_of(stack)
     stack.start()
     for number, (point, was_there) in enumerate(API.items()):
-        retried(stack, armed[point], was_there, picture(100 + number))
+        retried(stack, armed[point], was_there, plain_png(100 + number))
     with ThreadPoolExecutor(len(CONSUMER)) as pool:
         list(pool.map(lambda point: survived_by_its_job(stack, point), CONSUMER))
     for point in ENGINE:
