@@ -50,7 +50,6 @@ from api.routes import (
     webhooks,
 )
 from api.submit import Submitter
-from api.upkeep.inputs_in_use import InputsInUse
 from api.upkeep.removal import Remover
 from api.webhooks.asking import webhook_guard
 from common.catalogue import Catalogue
@@ -118,7 +117,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        accepting, inputs_in_use = Accepting(database), InputsInUse()
+        accepting = Accepting(database)
         workers, backlog = WorkersSeen(log), Backlog(database)
         queues = Queues(log, workers, metrics)
 
@@ -138,13 +137,11 @@ def create_app(
                 store=store,
                 database=database,
                 accepting=accepting,
-                inputs_in_use=inputs_in_use,
                 placed=queues.place,
                 backlog=backlog,
                 burst=settings.key_burst_jobs if settings.auth_on else 0,
             ),
-            inputs_in_use=inputs_in_use,
-            remover=Remover(store=store, database=database, inputs_in_use=inputs_in_use),
+            remover=Remover(store=store, database=database),
             canceler=Canceler(log=log, database=database),
             watching=watching,
             waiters=Waiters(watching),

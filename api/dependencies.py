@@ -23,7 +23,6 @@ from api.live.workers_seen import WorkersSeen
 from api.metrics import Metrics
 from api.problems import Problem
 from api.submit import Submitter
-from api.upkeep.inputs_in_use import InputsInUse
 from api.upkeep.removal import Remover
 from common.catalogue import Catalogue
 from common.job import Job
@@ -50,7 +49,6 @@ class Parts:
     submitter: Submitter
     canceler: Canceler
     remover: Remover
-    inputs_in_use: InputsInUse
     watching: Watching
     waiters: Waiters
     workers: WorkersSeen

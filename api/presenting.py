@@ -10,6 +10,7 @@ from api.live.queues import Queues
 from api.schemas import Metrics, Prediction, PredictionUrls, Queue
 from common.catalogue import ModelSpec
 from common.job import Job, JsonObject, is_url
+from common.object_key import content_of
 
 
 def present(job: Job, base: str, queues: Queues) -> Prediction:
@@ -103,7 +104,7 @@ def iso_time(seconds: float) -> str:
 def _input(job: Job) -> JsonObject:
     """What was asked. A stored image is named by its content: its key is nobody's business."""
     images = {
-        name: place if is_url(place) else "sha256:" + place.rpartition("/")[2]
+        name: place if is_url(place) else "sha256:" + content_of(place)
         for name, place in job.spec.inputs.items()
     }
     return {**images, **job.spec.parameters}

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from api.problems import Problem
 from common.job import Job, JobState, is_url
+from common.object_key import content_of
 
 LONGEST_KEY = 255  # characters
 PUT = "PUT /v1/predictions"  # the route of ids that clients choose
@@ -88,8 +89,8 @@ def fingerprint_of(route: str, job: Job) -> str:
 
 
 def _content(place: str) -> str:
-    """A URL stands for itself; an object's key ends with the hash of its bytes."""
-    return place if is_url(place) else place.rpartition("/")[2]
+    """A URL stands for itself."""
+    return place if is_url(place) else content_of(place)
 
 
 def key_reused() -> Problem:

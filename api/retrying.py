@@ -13,9 +13,10 @@ from api.intake.uploads import Hold
 from api.problems import Problem
 from api.repeating import Accepted
 from api.reusing import reuse_key
-from api.submit import input_key, new_id
+from api.submit import new_id
 from common.errors import ObjectMissing
 from common.job import Job, is_url
+from common.object_key import input_key
 
 
 async def retry(
@@ -45,10 +46,9 @@ async def retry(
 
 
 async def _picture(parts: Parts, old: Job, hold: Hold) -> Picture | None:
-    """The old job's image, to be stored anew under today's key; None for none, or for a URL.
+    """The old job's image, to be stored anew; None for none, or for a URL.
 
-    So no job refers to an object of an older day than its own, and the sweep of old days races
-    nobody: there is no referrer to lock.
+    So each job has an object of its own, and the removal of the old one takes nothing from it.
     """
     place = old.spec.inputs.get("image")
     if place is None or is_url(place):
@@ -66,7 +66,7 @@ def _anew(parts: Parts, old: Job, picture: Picture | None, job_id: str) -> Job:
     model = parts.catalogue[old.spec.model]
     inputs = dict(old.spec.inputs)
     if picture is not None:
-        inputs["image"] = input_key(old.owner, picture.sha256, now)
+        inputs["image"] = input_key(old.owner, job_id, picture.sha256, now)
     spec = replace(old.spec, inputs=inputs, start_by=None)
     return Job(
         id=job_id,

@@ -17,6 +17,7 @@ from common.errors import LogUnavailable
 from common.events import JobUpdate
 from common.job import Job, JobSpec, is_url
 from common.job_log import JobLog
+from common.object_key import content_of
 from common.parameters import repeatable_parameters
 from common.topic import UPDATES
 
@@ -38,8 +39,7 @@ def reuse_key(model: ModelSpec, spec: JobSpec) -> str | None:
     parameters = repeatable_parameters(model, spec.parameters)
     if parameters is None:
         return None
-    content = image.rpartition("/")[2]
-    asked = (model.name, model.version, str(model.path or ""), parameters, content)
+    asked = (model.name, model.version, str(model.path or ""), parameters, content_of(image))
     return sha256(_encoder.encode(asked)).hexdigest()[:32]
 
 

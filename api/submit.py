@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 import uuid_utils
@@ -27,13 +25,13 @@ from api.overtime import Overtime
 from api.problems import Problem
 from api.repeating import PUT, Accepted, fingerprint_of, id_reused, key_reused
 from api.reusing import Reusing, reuse_key
-from api.upkeep.inputs_in_use import InputsInUse
 from common import wire
 from common.catalogue import ModelSpec
 from common.crash_points import crash_point
 from common.errors import LogUnavailable
 from common.job import Job, JobSpec, JsonObject, Parameter, Priority
 from common.job_log import JobLog, Position
+from common.object_key import input_key
 from common.object_store import ObjectStore
 from common.topic import job_topic
 
@@ -66,11 +64,6 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def input_key(owner: str, sha256: str, at: float) -> str:
-    """Where input bytes lie: a key for each owner and UTC day, so that old days can be swept."""
-    return f"inputs/{owner}/{datetime.fromtimestamp(at, UTC):%Y-%m-%d}/{sha256}"
-
-
 class Submitter:
     """Accepts jobs."""
 
@@ -81,13 +74,11 @@ class Submitter:
         store: ObjectStore,
         database: Database,
         accepting: Accepting,
-        inputs_in_use: InputsInUse,
         backlog: Backlog,
         burst: int,
         placed: Callable[[str, Position], None] = lambda job_id, position: None,  # noqa: ARG005
     ) -> None:
         self._log, self._store, self._database = log, store, database
-        self._inputs_in_use = inputs_in_use
         self._accepting, self._backlog, self._burst = accepting, backlog, burst
         self._placed = placed  # hears where the log holds each job
         self._gathering = Gathering()
@@ -156,9 +147,11 @@ class Submitter:
                 return taken
         job = self._in_its_lane(job)
         with self._backlog.adding(job):
-            async with self._stored(job, picture):
-                crash_point("api.before_commit")
-                earlier = await self._accepting.accept(job, claim)
+            if picture is not None:
+                crash_point("api.before_put")
+                await self._store_input(job.spec.inputs["image"], picture)
+            crash_point("api.before_commit")
+            earlier = await self._accepting.accept(job, claim)
         if earlier is not None:
             return earlier
         crash_point("api.after_commit")
@@ -197,19 +190,9 @@ class Submitter:
         chosen = lane(job.spec.priority, self._backlog.of(kind_of(job)), self._burst)
         return job if chosen is job.spec.priority else replace(job, lane=chosen)
 
-    @asynccontextmanager
-    async def _stored(self, job: Job, picture: Picture | None) -> AsyncIterator[None]:
-        """Its input lies in the store, and no deletion takes it before its row is committed."""
-        if picture is None:
-            yield
-            return
-        key = job.spec.inputs["image"]
-        async with self._inputs_in_use.using(key):
-            crash_point("api.before_put")
-            await self._gathering.stored(
-                self._store.put(key, picture.content, picture.content_type)
-            )
-            yield
+    async def _store_input(self, key: str, picture: Picture) -> None:
+        put = self._store.put(key, picture.content, picture.content_type)
+        await self._gathering.stored(put)
 
     async def _append(self, job: Job) -> None:
         try:
@@ -230,7 +213,7 @@ def _job(job_id: str, asked: Submission) -> Job:
     now = time.time()
     inputs = {}
     if asked.picture is not None:
-        inputs["image"] = input_key(asked.owner, asked.picture.sha256, now)
+        inputs["image"] = input_key(asked.owner, job_id, asked.picture.sha256, now)
     elif asked.image_url is not None:
         inputs["image"] = asked.image_url
     spec = JobSpec(

@@ -61,7 +61,7 @@ def new_job(*, model: str = "darkroom/echo", **fields: Any) -> Job:
     defaults: dict[str, Any] = {
         "id": str(uuid.uuid4()),
         "owner": "local",
-        "spec": JobSpec(model=model, inputs={"image": "inputs/local/2026-11-21/ab"}),
+        "spec": JobSpec(model=model, inputs={"image": "inputs/local/2026-11-21/id.random.ab"}),
         "version": "main",
         "link_token": secrets.token_hex(16),
         "created_at": time.time(),

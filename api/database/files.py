@@ -54,7 +54,7 @@ async def page(
 
 
 async def delete(connection: AsyncConnection, owner: str, file_id: str) -> FileRow | None:
-    """The file that was there. Its bytes may be another's too, and are not touched."""
+    """The file that was there. Its bytes are not touched."""
     mine = files.c.id == file_id, files.c.owner == owner
     query = sqlalchemy.delete(files).where(*mine).returning(files)
     row = (await connection.execute(query)).one_or_none()

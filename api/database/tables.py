@@ -16,7 +16,6 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    func,
     literal_column,
 )
 
@@ -113,17 +112,6 @@ Index("ix_jobs_cancel_at", jobs.c.cancel_at, postgresql_where=_CANCEL_AT, sqlite
 KEPT = and_(jobs.c.completed_at.is_not(None), jobs.c.removed_at.is_(None))
 Index("ix_jobs_kept", jobs.c.completed_at, jobs.c.id, postgresql_where=KEPT, sqlite_where=KEPT)
 
-# Who else refers to an input object: jobs with equal images of one owner and day share one.
-STORED_INPUT = func.substr(jobs.c.inputs, literal_column("1"), literal_column("17")) == (
-    literal_column('\'{"image":"inputs/\'')
-)
-Index(
-    "ix_jobs_stored_input",
-    jobs.c.inputs,
-    postgresql_where=STORED_INPUT,
-    sqlite_where=STORED_INPUT,
-)
-
 # Results that may answer again.
 REUSABLE = and_(
     jobs.c.reuse_key.is_not(None), jobs.c.state == "succeeded", jobs.c.removed_at.is_(None)
@@ -196,7 +184,6 @@ files = Table(
 )
 Index(None, files.c.owner, files.c.created_at, files.c.id)
 Index(None, files.c.created_at)
-Index(None, files.c.key)
 
 api_keys = Table(
     "api_keys",

@@ -64,7 +64,7 @@ def decode_base64(text: str) -> bytes:
 
 
 async def _uploaded(file_id: str, parts: Parts, owner: str, hold: Hold) -> Picture:
-    """Its bytes are stored anew under today's key, so that no file's end takes a job's input."""
+    """Its bytes are stored anew under the job's own key, so that no file's end takes its input."""
     async with parts.database.read() as connection:
         file = await files.get(connection, owner, file_id)
     if file is None:

@@ -23,8 +23,9 @@ from api.problems import Problem
 from api.replies import json_reply
 from api.routes import examples
 from api.schemas import FilePage, FileUrls, StoredFile
-from api.submit import input_key, new_id
+from api.submit import new_id
 from common.job import JsonObject
+from common.object_key import input_key
 
 router = APIRouter(tags=["Files"])
 
@@ -115,11 +116,13 @@ async def get_file(request: Request, file_id: str) -> Response:
     **described("unknown_file", *LEDGER, status=204, media_type="", description="Gone"),
 )
 async def delete_file(request: Request, file_id: str) -> Response:
-    """Forget a file. Jobs that use it keep their input."""
-    async with parts_of(request).database.write() as connection:
+    """Delete a file. Jobs that used it keep their input."""
+    parts = parts_of(request)
+    async with parts.database.write() as connection:
         file = await files.delete(connection, owner_of(request), _id(file_id))
     if file is None:
         raise _unknown()
+    await parts.remover.delete_unwanted([file.key])
     return Response(status_code=204)
 
 
@@ -140,21 +143,21 @@ async def _store(request: Request, hold: Hold) -> FileRow:
         check_metadata(metadata)
     picture = check_picture(upload.content, parts.limits, sha256=upload.sha256)
     owner, now = owner_of(request), time.time()
+    file_id = new_id()
     file = FileRow(
-        id=new_id(),
+        id=file_id,
         owner=owner,
         name=upload.file_name[:_LONGEST_NAME] or "image",
         content_type=picture.content_type,
         size=len(picture.content),
         sha256=picture.sha256,
-        key=input_key(owner, picture.sha256, now),
+        key=input_key(owner, file_id, picture.sha256, now),
         metadata=metadata,
         created_at=now,
     )
-    async with parts.inputs_in_use.using(file.key):
-        await parts.store.put(file.key, picture.content, picture.content_type)
-        async with parts.database.write() as connection:
-            await files.add(connection, file)
+    await parts.store.put(file.key, picture.content, picture.content_type)
+    async with parts.database.write() as connection:
+        await files.add(connection, file)
     return file
 
 

@@ -19,11 +19,12 @@ from api.database.repairing import BATCH, SAMPLES, Referrer
 from api.dead_letter_copies import copies_of
 from api.sweeper import NAME as SWEEPER
 from api.sweeper import RecorderBehind, Sweeper
-from api.upkeep.removal import Remover, is_settled
+from api.upkeep.removal import Remover
 from api.upkeep.retention import ORPHAN_SECONDS
 from common.errors import ObjectMissing
 from common.job import JobState
 from common.job_log import JobLog
+from common.object_key import INPUTS, OUTPUTS
 from common.object_store import ObjectInfo, ObjectStore
 from common.topic import UPDATES
 
@@ -107,29 +108,23 @@ class Repair:
 
     async def _orphans(self) -> Damage:
         damage = Damage("objects of nobody, older than a day", "deleted")
-        for prefix in (removing.INPUTS, removing.OUTPUTS):
+        for prefix in (INPUTS, OUTPUTS):
             keys: list[str] = []
             async for found in self._store.list(prefix):
-                if is_settled(found.key) or prefix == removing.OUTPUTS:
-                    keys += [found.key] if self._is_old(found) else []
+                keys += [found.key] if self._is_old(found) else []
                 if len(keys) == BATCH:
-                    damage.add(await self._orphans_of(prefix, keys))
+                    damage.add(await self._orphans_of(keys))
                     keys = []
-            damage.add(await self._orphans_of(prefix, keys))
+            damage.add(await self._orphans_of(keys))
         return damage
 
-    async def _orphans_of(self, prefix: str, keys: list[str]) -> list[str]:
+    async def _orphans_of(self, keys: list[str]) -> list[str]:
         """Those of the keys to which no row refers; deleted if they are to be."""
-        inputs = prefix == removing.INPUTS
         async with self._database.read() as connection:
-            if inputs:
-                wanted = await removing.referred_inputs(connection, keys)
-            else:
-                wanted = await removing.wanted_outputs(connection, keys)
+            wanted = await removing.wanted(connection, keys)
         left = [key for key in keys if key not in wanted]
         if self._apply and left:
-            delete = self._remover.delete_old_inputs if inputs else self._remover.delete_outputs
-            await delete(left)
+            await self._remover.delete_unwanted(left)
         return left
 
     def _is_old(self, found: ObjectInfo) -> bool:

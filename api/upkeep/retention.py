@@ -9,8 +9,9 @@ import structlog
 
 from api.database import removing
 from api.database.database import Database
-from api.upkeep.removal import Remover, is_settled
+from api.upkeep.removal import Remover
 from api.upkeep.rounds import go_round
+from common.object_key import INPUTS, OUTPUTS
 from common.object_store import ObjectInfo, ObjectStore
 
 MOST_JOBS = 200  # of one batch, and the most objects that are looked at in one step
@@ -52,11 +53,9 @@ class Retention:
                 due = await removing.expired(connection, before=before, limit=MOST_JOBS)
                 old = await removing.expired_files(connection, before=before, limit=MOST_JOBS)
             removed = await self._remover.remove(due) if due else 0
-            if old:
-                async with self._database.write() as connection:
-                    await removing.remove_files(connection, old)
-            count += removed + len(old)
-            if not removed and not old:
+            removed += await self._remover.remove_files(old) if old else 0
+            count += removed
+            if not removed:
                 break
         if count:
             logger.info("expired", removed=count)
@@ -67,12 +66,11 @@ class Retention:
 
         Raises StoreUnavailable, LedgerUnavailable.
         """
-        old, count = [each.key for each in await self._next_objects() if is_old(each)], 0
+        before = time.time() - ORPHAN_SECONDS
+        found = await self._next_objects()
+        old, count = [each.key for each in found if each.modified_at < before], 0
         for first in range(0, len(old), MOST_JOBS):
-            keys = set(old[first : first + MOST_JOBS])
-            inputs = {key for key in keys if key.startswith(removing.INPUTS)}
-            count += await self._remover.delete_old_inputs(inputs)
-            count += await self._remover.delete_outputs(keys - inputs)
+            count += await self._remover.delete_unwanted(old[first : first + MOST_JOBS])
         if count:
             logger.info("orphans_deleted", objects=count)
         return count
@@ -93,12 +91,6 @@ class Retention:
         return found
 
     async def _all(self) -> AsyncIterator[ObjectInfo]:
-        for prefix in (removing.INPUTS, removing.OUTPUTS):
+        for prefix in (INPUTS, OUTPUTS):
             async for each in self._store.list(prefix):
                 yield each
-
-
-def is_old(found: ObjectInfo) -> bool:
-    """Whether whoever stored it has had the time to refer to it."""
-    settled = not found.key.startswith(removing.INPUTS) or is_settled(found.key)
-    return settled and found.modified_at < time.time() - ORPHAN_SECONDS

@@ -17,7 +17,7 @@ class ObjectInfo:
 
 
 class ObjectStore(ABC):
-    """Bytes under keys such as `inputs/local/2026-11-21/<sha256>`.
+    """Bytes under keys such as `outputs/<job>/<token>/0.png`.
 
     A key is relative, of at most 512 characters from [A-Za-z0-9._/-], without empty, `.` or `..`
     parts, each part of at most 255 characters; anything else raises ValueError before the store is

@@ -21,7 +21,6 @@ from api.repeating import PUT
 from api.submit import Submitter
 from api.sweeper import Sweeper
 from api.upkeep.deadlines import Deadlines
-from api.upkeep.inputs_in_use import InputsInUse
 from common import wire
 from common.errors import LogUnavailable
 from common.events import JobEnd, JobEvent, JobUpdate
@@ -117,7 +116,6 @@ class World:
             store=self._store,
             database=self.database,
             accepting=accepting,
-            inputs_in_use=InputsInUse(),
             backlog=Backlog(self.database),
             burst=0,
         )

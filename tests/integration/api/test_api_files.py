@@ -68,6 +68,7 @@ async def test_a_deleted_file_is_gone_and_its_jobs_keep_their_input(api: Api, jp
     assert (await api.client.post("/v1/predictions", json=body)).status_code == 404
     [(_, spec)] = await api.take("darkroom/captioner")
     assert await api.store.get(spec.inputs["image"]) == jpeg
+    assert [found.key async for found in api.store.list("")] == [spec.inputs["image"]]
 
 
 async def test_files_come_in_pages(api: Api, jpeg: bytes) -> None:

@@ -67,7 +67,9 @@ async def test_the_job_reaches_the_log_and_its_bytes_the_store(api: Api, jpeg: b
     assert spec.parameters == {"prompt": "hello"}
     assert spec.priority == "low"
     assert await api.store.get(spec.inputs["image"]) == jpeg
-    assert re.fullmatch(r"inputs/local/\d{4}-\d\d-\d\d/[0-9a-f]{64}", spec.inputs["image"])
+    assert re.fullmatch(
+        rf"inputs/local/\d{{4}}-\d\d-\d\d/{job_id}\.\w{{16}}\.[0-9a-f]{{64}}", spec.inputs["image"]
+    )
 
 
 async def test_a_job_is_seen_starting_processing_and_succeeded(api: Api, jpeg: bytes) -> None:

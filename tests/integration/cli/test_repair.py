@@ -116,7 +116,9 @@ async def stack(settings: Settings) -> AsyncIterator[Stack]:
 
 
 def job_with(name: str) -> Job:
-    return new_job(spec=JobSpec(model="darkroom/echo", inputs={"image": f"inputs/local/d/{name}"}))
+    """Its id is the name."""
+    key = f"inputs/local/d/{name}.random.hash"
+    return new_job(id=name, spec=JobSpec(model="darkroom/echo", inputs={"image": key}))
 
 
 async def test_a_sound_stack_has_nothing_to_mend(stack: Stack) -> None:
@@ -194,13 +196,11 @@ async def test_rows_without_their_job_are_deleted(stack: Stack) -> None:
 
 async def test_objects_of_nobody_are_deleted_once_they_are_old(stack: Stack) -> None:
     running, done = job_with("a"), job_with("b")
-    old = new_job(
-        spec=JobSpec(model="darkroom/echo", inputs={"image": "inputs/local/2026-01-01/kept"})
-    )
-    await stack.accept(running, done, old)
+    await stack.accept(running, done)
     await stack.succeed(done, "0.png")
     orphans = [
-        "inputs/local/2026-01-01/lost",
+        "inputs/local/d/nobody.random.hash",
+        "inputs/local/d/a.other.hash",  # of a request with its id that was not accepted
         f"outputs/{done.id}/loser/0.png",
         "outputs/x/t/0.png",
     ]

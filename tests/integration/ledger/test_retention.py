@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from msgspec.structs import replace
+from sqlalchemy import select, text
 
 from api.database import files
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.database.ending import End, end
 from api.database.files import FileRow
-from api.database.tables import KEPT, STORED_INPUT, jobs
+from api.database.reusing import take_over
+from api.database.tables import KEPT, jobs
 from api.upkeep import retention
 from api.upkeep.removal import Remover
 from api.upkeep.retention import Retention
 from common.errors import StoreUnavailable
 from common.job import Job, JobSpec, JobState, Output, OutputFile
+from common.object_key import input_key
 from common.object_store import ObjectStore, open_object_store
 from tests.ledger import new_job, the_job
 
 pytestmark = pytest.mark.anyio
 
-DAY = "2026-01-02"
 LATER = 9e9  # an hour of the clock that no test reaches
 
 
@@ -73,10 +74,11 @@ class Shelf:
 
     async def job(self, image: str, **fields: Any) -> Job:
         """One that waits; `image` is its input's hash."""
-        key = f"inputs/local/{DAY}/{image}"
+        job = new_job(**fields)
+        key = input_key("local", job.id, image, time.time())
         await self.store.put(key, b"image", "image/png")
         spec = JobSpec(model="darkroom/echo", inputs={"image": key}, parameters={"prompt": "me"})
-        job = new_job(spec=spec, **fields)
+        job = replace(job, spec=spec)
         await self.accepting.accept(job)
         return job
 
@@ -92,6 +94,14 @@ class Shelf:
             how = End(state=JobState.SUCCEEDED, at=at, output=output, logs="me")
             await end(connection, job.id, how)
         return job
+
+    async def file(self, image: str) -> FileRow:
+        """One that was uploaded long ago."""
+        file = file_of(image)
+        await self.store.put(file.key, b"image", "image/png")
+        async with self.database.write() as connection:
+            await files.add(connection, file)
+        return file
 
     async def keys(self) -> set[str]:
         return {found.key async for found in self.store.list("")}
@@ -134,38 +144,36 @@ async def test_zero_keeps_for_ever(shelf: Shelf) -> None:
     assert (await the_job(shelf.database, job.id)).removed_at is None
 
 
-async def test_an_input_that_another_live_job_shares_survives_until_the_last_is_removed(
-    shelf: Shelf,
-) -> None:
+async def test_equal_images_of_jobs_and_files_go_one_by_one(shelf: Shelf) -> None:
     first, second = await shelf.ended("aa", at=1.0), await shelf.ended("aa", at=2.0)
+    file = await shelf.file("aa")
     remover = Remover(store=shelf.store, database=shelf.database)
     assert await remover.remove([first.id]) == 1
     assert await shelf.store.get(input_of(second)) == b"image"
     assert await remover.remove([second.id]) == 1
+    assert await shelf.keys() == {file.key}
+    assert await remover.remove_files([file.id]) == 1
     assert await shelf.keys() == set()
 
 
-async def test_an_input_that_a_file_shares_survives(shelf: Shelf) -> None:
-    job = await shelf.ended("aa", at=1.0)
+@pytest.mark.parametrize("first", ["maker", "heir"])
+async def test_a_result_that_a_later_job_took_over_goes_with_the_last_of_them(
+    shelf: Shelf, first: str
+) -> None:
+    maker = await shelf.ended("aa", at=1.0, reuse_key="same")
+    heir = new_job(reuse_key="same")
     async with shelf.database.write() as connection:
-        await files.add(connection, file_of(input_of(job)))
-    await Remover(store=shelf.store, database=shelf.database).remove([job.id])
-    assert await shelf.keys() == {input_of(job)}
-
-
-async def test_a_result_that_a_later_job_took_over_survives_with_it(shelf: Shelf) -> None:
-    maker = await shelf.ended("aa", at=1.0)
-    output = (await the_job(shelf.database, maker.id)).output
-    heir = await shelf.ended("aa", at=2.0, output=output, reused_from=maker.id)
-    async with shelf.database.write() as connection:
-        await connection.execute(update(jobs).values(reuse_key="same"))
+        assert await take_over(connection, heir, maker.id, None) is not None
+    other = await shelf.ended("aa", at=1.0, reuse_key="same")  # it made the same by itself
     remover = Remover(store=shelf.store, database=shelf.database)
-    made = f"outputs/{maker.id}/t/0.png"
-    await remover.remove([maker.id])
-    assert await shelf.keys() == {made, input_of(heir)}
-    assert await remover.delete_outputs([made]) == 0  # nor does the sweep of orphans take it
-    await remover.remove([heir.id])
-    assert await shelf.keys() == set()
+    shared = {input_of(maker), f"outputs/{maker.id}/t/0.png"}
+    others = {input_of(other), f"outputs/{other.id}/t/0.png"}
+    order = [maker.id, heir.id] if first == "maker" else [heir.id, maker.id]
+    await remover.remove(order[:1])
+    assert await shelf.keys() == shared | others
+    assert await remover.delete_unwanted(shared) == 0  # nor does the sweep of orphans take them
+    await remover.remove(order[1:])
+    assert await shelf.keys() == others
 
 
 async def test_what_has_not_ended_cannot_be_removed(shelf: Shelf) -> None:
@@ -173,19 +181,6 @@ async def test_what_has_not_ended_cannot_be_removed(shelf: Shelf) -> None:
     assert await Remover(store=shelf.store, database=shelf.database).remove([job.id]) == 0
     assert (await the_job(shelf.database, job.id)).spec == job.spec
     assert await shelf.keys() == {input_of(job)}
-
-
-async def test_without_the_uploads_at_hand_todays_inputs_are_left(shelf: Shelf) -> None:
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    key = f"inputs/local/{today}/ab"
-    job = new_job(spec=JobSpec(model="darkroom/echo", inputs={"image": key}))
-    await shelf.store.put(key, b"image", "image/png")
-    await shelf.accepting.accept(job)
-    async with shelf.database.write() as connection:
-        await end(connection, job.id, End(state=JobState.FAILED, at=1.0))
-    await shelf.retention(1).expire()
-    assert (await the_job(shelf.database, job.id)).removed_at is not None
-    assert await shelf.keys() == {key}  # an upload of the same picture may be under way
 
 
 async def test_one_object_that_cannot_be_deleted_holds_up_nothing_and_is_swept_later(
@@ -213,17 +208,12 @@ async def test_many_go_in_batches(shelf: Shelf, monkeypatch: pytest.MonkeyPatch)
     assert await shelf.keys() == set()
 
 
-async def test_files_expire_and_their_bytes_follow(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = f"inputs/local/{DAY}/ff"
-    await shelf.store.put(key, b"image", "image/png")
-    async with shelf.database.write() as connection:
-        await files.add(connection, file_of(key))
+async def test_files_expire_with_their_bytes(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = await shelf.file("ff")
     monkeypatch.setattr(retention, "ORPHAN_SECONDS", -60.0)
     assert await shelf.retention(0).sweep_orphans() == 0
+    assert await shelf.keys() == {file.key}
     assert await shelf.retention(1).expire() == 1
-    assert await shelf.retention(1).sweep_orphans() == 1
     assert await shelf.keys() == set()
 
 
@@ -231,23 +221,22 @@ async def test_orphans_go_after_a_day_and_nothing_else_does(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live, running = await shelf.ended("aa", at=time.time()), await shelf.job("bb")
-    today = time.strftime("%Y-%m-%d", time.gmtime())
     kept = {
         *await shelf.keys(),
         f"outputs/{running.id}/t/0.png",  # its attempt may still win
-        f"inputs/local/{today}/ab",  # its job may be about to be accepted
         "models/m/main/weights",
     }
     orphans = {
         f"outputs/{live.id}/lost/0.png",  # of an attempt that lost
         "outputs/nobody/t/0.png",
-        f"inputs/local/{DAY}/dd",
+        input_key("local", "nobody", "dd", time.time()),
+        input_key("local", running.id, "bb", time.time()),  # of a request that was sent twice
     }
     for key in kept | orphans:
         await shelf.store.put(key, b"x", "image/png")
     assert await shelf.retention(0).sweep_orphans() == 0  # they are younger than a day
     monkeypatch.setattr(retention, "ORPHAN_SECONDS", -60.0)
-    assert await shelf.retention(0).sweep_orphans() == 3
+    assert await shelf.retention(0).sweep_orphans() == 4
     assert await shelf.keys() == kept
 
 
@@ -272,7 +261,6 @@ async def test_each_look_reads_an_index(shelf: Shelf) -> None:
         .where(KEPT, jobs.c.completed_at < LATER)
         .order_by(jobs.c.completed_at, jobs.c.id)
         .limit(9),
-        "ix_jobs_stored_input": select(jobs.c.inputs).where(STORED_INPUT, jobs.c.inputs.in_(["x"])),
     }
     async with shelf.database.read() as connection:
         dialect = connection.dialect
@@ -285,22 +273,16 @@ async def test_each_look_reads_an_index(shelf: Shelf) -> None:
             assert index in str(plan)
 
 
-async def test_two_referrers_of_one_input_that_go_at_once_leave_nothing(shelf: Shelf) -> None:
-    made = [await shelf.ended("aa", at=1.0) for _ in range(6)]
-    remover = Remover(store=shelf.store, database=shelf.database)
-    await asyncio.gather(*(remover.remove([job.id]) for job in made))
-    assert await shelf.keys() == set()
-
-
-def file_of(key: str) -> FileRow:
+def file_of(image: str) -> FileRow:
+    id = secrets.token_hex(8)
     return FileRow(
-        id=secrets.token_hex(8),
+        id=id,
         owner="local",
         name="a.png",
         content_type="image/png",
         size=5,
-        sha256="ab",
-        key=key,
+        sha256=image,
+        key=input_key("local", id, image, time.time()),
         metadata={},
         created_at=1.0,
     )

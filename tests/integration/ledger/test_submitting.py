@@ -11,7 +11,6 @@ from api.access.backlog import Backlog
 from api.database.accepting import Accepting
 from api.database.database import Database
 from api.submit import Submission, Submitter, new_id
-from api.upkeep.inputs_in_use import InputsInUse
 from common.catalogue import ModelSpec, Task
 from common.job import JobState
 from common.job_log import JobLog
@@ -35,7 +34,6 @@ async def test_a_log_that_never_answers_holds_a_reply_up_for_a_moment_only(
         store=store,
         database=database,
         accepting=accepting,
-        inputs_in_use=InputsInUse(),
         backlog=Backlog(database),
         burst=0,
     )
