@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-
-from msgspec.structs import replace
-
 from api.dependencies import Parts
 from api.intake.pictures import Picture, check_picture
 from api.intake.uploads import Hold
 from api.problems import Problem
 from api.repeating import Accepted
-from api.reusing import reuse_key
-from api.submit import new_id
+from api.submit import Submission, new_id
 from common.errors import ObjectMissing
 from common.job import Job, is_url
-from common.object_key import input_key
 
 
 async def retry(
@@ -38,11 +31,11 @@ async def retry(
     parts.admission.check_model(old.spec.model)
     with parts.uploads.hold() as hold:
         picture = await _picture(parts, old, hold)
-        job = _anew(parts, old, picture, job_id or new_id())
+        asked, job_id = _anew(parts, old, picture), job_id or new_id()
         if key is None:
-            return Accepted(await parts.submitter.accept(job, picture))
+            return Accepted(await parts.submitter.submit(job_id, asked))
         route = f"POST /v1/predictions/{old.id}/retry"
-        return await parts.submitter.accept_once(job, picture, route=route, key=key)
+        return await parts.submitter.submit_once(job_id, asked, route=route, key=key)
 
 
 async def _picture(parts: Parts, old: Job, hold: Hold) -> Picture | None:
@@ -61,27 +54,21 @@ async def _picture(parts: Parts, old: Job, hold: Hold) -> Picture | None:
     return check_picture(content, parts.limits)
 
 
-def _anew(parts: Parts, old: Job, picture: Picture | None, job_id: str) -> Job:
-    now = time.time()
-    model = parts.catalogue[old.spec.model]
-    inputs = dict(old.spec.inputs)
-    if picture is not None:
-        inputs["image"] = input_key(old.owner, job_id, picture.sha256, now)
-    spec = replace(old.spec, inputs=inputs, start_by=None)
-    return Job(
-        id=job_id,
+def _anew(parts: Parts, old: Job, picture: Picture | None) -> Submission:
+    place = old.spec.inputs.get("image")
+    return Submission(
         owner=old.owner,
-        spec=spec,
-        version=model.version,
-        link_token=secrets.token_hex(16),
-        created_at=now,
+        model=parts.catalogue[old.spec.model],
+        priority=old.spec.priority,
+        parameters=old.spec.parameters,
+        picture=picture,
+        image_url=place if picture is None else None,
         labels=old.labels,
         metadata=old.metadata,
-        group_id=old.group_id,
-        retry_of=old.id,
-        reuse_key=reuse_key(model, spec),
         webhook=old.webhook,
         webhook_events=old.webhook_events,
+        group_id=old.group_id,
+        retry_of=old.id,
     )
 
 

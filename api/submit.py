@@ -57,6 +57,8 @@ class Submission:
     webhook: str | None = None
     webhook_events: tuple[str, ...] = ()
     reuse: bool = False  # an earlier result will do
+    group_id: str | None = None
+    retry_of: str | None = None  # the job that this one runs once more
 
 
 def new_id() -> str:
@@ -235,5 +237,7 @@ def _job(job_id: str, asked: Submission) -> Job:
         webhook_events=asked.webhook_events,
         labels=asked.labels,
         metadata=asked.metadata,
+        group_id=asked.group_id,
+        retry_of=asked.retry_of,
         reuse_key=reuse_key(asked.model, spec),
     )
