@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event
@@ -109,8 +109,9 @@ class _Connection(sqlite3.Connection):
     """
 
     def close(self) -> None:
-        if self.in_transaction:
-            self.rollback()
+        with suppress(sqlite3.ProgrammingError):  # closed before, which nobody may mind
+            if self.in_transaction:
+                self.rollback()
         super().close()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.database import files
 from api.database.database import Database
 from api.database.files import FileRow
+from api.database.sqlite import _Connection
 from common.errors import LedgerUnavailable
 from tests.ledger import fresh_postgres, until
 
@@ -51,6 +52,13 @@ async def test_a_transaction_that_is_cancelled_anywhere_blocks_nobody(database: 
             await _write(database, 2 * number + 1)
     async with asyncio.timeout(30):
         await asyncio.gather(*(database.check() for _ in range(30)))
+
+
+def test_sqlites_connection_may_be_closed_twice_as_its_driver_does_with_a_cancelled_one() -> None:
+    connection = _Connection(":memory:")
+    connection.execute("BEGIN")
+    connection.close()
+    connection.close()
 
 
 async def test_what_raises_inside_is_rolled_back(database: Database) -> None:
