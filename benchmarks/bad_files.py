@@ -32,7 +32,7 @@ SEED = 20261121
 RATE = 5.0  # bad files a second
 DISTINCT = 600
 PAIRS = 6
-GOOD = 60  # jobs of a block
+GOOD = 200  # jobs of a block
 
 
 def drawing() -> bytes:
