@@ -57,12 +57,7 @@ def outage(server: Server) -> tuple[float, float]:
 
 def measure(stack: FaultStack, servers: Servers) -> bool:
     """Whether the checker found nothing."""
-    stack.api()
-    stack.recorder()
-    stack.notifier()
-    stack.consumer("one")
-    stack.consumer("two")
-    stack.start()
+    stack.start_whole()
     asking = Asking(webhook=stack.receiver.url)
     with stack.load(asking, rate=RATE, clients=8) as load:
         outages = {server.name: outage(server) for server in servers.all}

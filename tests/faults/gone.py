@@ -19,12 +19,7 @@ ALONE_SECONDS = 25.0  # of the object store's, before the job log is gone too
 def without_servers(stack: FaultStack, own: Servers) -> None:
     """First the ledger's alone, then the object store's, and the job log's beside it."""
     with stack:
-        stack.api()
-        stack.recorder()
-        stack.notifier()
-        stack.consumer("one")
-        stack.consumer("two")
-        stack.start()
+        stack.start_whole()
         asking = Asking(webhook=stack.receiver.url, delay=0.1)
         with stack.load(asking, rate=4, clients=4) as load:
             accepted(load, 20)

@@ -105,6 +105,15 @@ class FaultStack:
         )
         self.receiver.secrets = [secret.raise_for_status().json()["key"]]
 
+    def start_whole(self) -> None:
+        """One of each process, and two consumers of the echo."""
+        self.api()
+        self.recorder()
+        self.notifier()
+        self.consumer("one")
+        self.consumer("two")
+        self.start()
+
     def load(self, asking: Asking | None = None, **how: Any) -> Load:
         """Not started yet: it is a context manager. `how` as of `Load`."""
         asking = asking or Asking(webhook=self.receiver.url)
