@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from pathlib import Path
@@ -271,6 +272,19 @@ async def test_each_look_reads_an_index(shelf: Shelf) -> None:
             words = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
             plan = (await connection.execute(text(explain + words.replace(":", "\\:")))).all()
             assert index in str(plan)
+
+
+async def test_jobs_with_one_result_that_go_at_once_leave_nothing(shelf: Shelf) -> None:
+    maker = await shelf.ended("aa", at=1.0, reuse_key="same")
+    ids = [maker.id]
+    for _ in range(5):
+        heir = new_job(reuse_key="same")
+        async with shelf.database.write() as connection:
+            assert await take_over(connection, heir, maker.id, None) is not None
+        ids.append(heir.id)
+    remover = Remover(store=shelf.store, database=shelf.database)
+    await asyncio.gather(*(remover.remove([id]) for id in ids))
+    assert await shelf.keys() == set()
 
 
 def file_of(image: str) -> FileRow:
