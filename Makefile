@@ -5,6 +5,8 @@ BIN := .venv/bin
 # `make run TORCH_BACKEND=cpu` takes PyTorch's own builds without CUDA: much smaller, but then
 # versions are resolved anew, since the lock pins the builds of the common index.
 TORCH_BACKEND ?=
+# Without compiled packages every start of a consumer compiles PyTorch anew, for ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests mostly wait. Two processes of them, each with servers of its own; a file stays in one.
 AT_ONCE ?= -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -112,8 +112,11 @@ class Server(ABC):
 
     def stop(self) -> None:
         """Let the server end in order, or kill it after 30 s; its data stay."""
+        self._stop_by(self.stop_signal)
+
+    def _stop_by(self, how: signal.Signals) -> None:
         if self._process is not None:
-            stop_tree(self._process, self.stop_signal, STOP_DEADLINE_S)
+            stop_tree(self._process, how, STOP_DEADLINE_S)
             self._process = None
 
     def kill(self) -> None:
@@ -121,6 +124,10 @@ class Server(ABC):
         if self._process is not None:
             kill_tree(self._process)
             self._process = None
+
+    def discard(self) -> None:
+        """End it at once, with data that nobody needs any more."""
+        self.kill()
 
     def restart(self) -> None:
         """Stop in order and start again on the same port with the same data."""

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import psutil
 
-from tests.e2e.stack import Json, eventually
+from tests.e2e.stack import PLAIN, Json, eventually
 from tests.faults.checker import Verdict
 from tests.faults.stack import QUIET_SECONDS, FaultStack
 
@@ -48,7 +48,7 @@ def send(
     reply = httpx2.post(
         f"{stack.urls[0]}/v1/predictions",
         timeout=60,
-        trust_env=False,
+        **PLAIN,
         **request_for(stack, model, image=image, priority=priority, **asked),
     )
     assert reply.status_code == 202, reply.text
@@ -79,7 +79,7 @@ def request_for(
 
 
 def job_of(stack: FaultStack, id: str) -> Json:
-    reply = httpx2.get(f"{stack.urls[0]}/v1/predictions/{id}", timeout=60, trust_env=False)
+    reply = httpx2.get(f"{stack.urls[0]}/v1/predictions/{id}", timeout=60, **PLAIN)
     found: Json = reply.raise_for_status().json()
     return found
 

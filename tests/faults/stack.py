@@ -14,7 +14,7 @@ import asyncpg
 import httpx2
 
 from infra.ports import free_ports
-from tests.e2e.stack import Stack, embedded, eventually, on_servers
+from tests.e2e.stack import PLAIN, Stack, embedded, eventually, on_servers
 from tests.faults.asking import ECHO, Asking
 from tests.faults.books import left_over, read_books
 from tests.faults.checker import Verdict, check
@@ -161,6 +161,6 @@ class FaultStack:
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", timeout=60, trust_env=False).status_code == 200
+        return httpx2.get(f"{url}/readyz", timeout=60, **PLAIN).status_code == 200
     except httpx2.TransportError:
         return False

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 
+import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from api.database import files
 from api.database.database import Database
@@ -76,20 +79,26 @@ async def test_what_raises_inside_is_rolled_back(database: Database) -> None:
 async def test_a_restarted_server_is_met_without_an_error(servers: dict[str, str]) -> None:
     """As after a restart: every connection of the pool was closed by the server."""
     url = await fresh_postgres(servers["DARKROOM_DATABASE_URL"])
+    pooled: list[asyncpg.Connection] = []
+
+    def keep(raw: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        pooled.append(raw.driver_connection)
+
+    event.listen(Pool, "connect", keep)
     database = await Database.open(url)
     await asyncio.gather(*(database.check() for _ in range(5)))
+    event.remove(Pool, "connect", keep)
     other = await Database.open(url)
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with other.read() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
 
-    async def alone() -> bool:
-        async with other.read() as connection:
-            count: int | None = await connection.scalar(text(f"SELECT count(*) {others}"))
-        return count == 0
+    async def all_closed() -> bool:  # a server's process leaves its list before it hangs up
+        return all(connection.is_closed() for connection in pooled)
 
-    await until(alone)
+    await until(all_closed)
     await other.close()
+    assert len(pooled) >= 5
     for number in range(5):
         await _write(database, number)
     await database.close()
