@@ -12,7 +12,6 @@ import structlog
 from api.database import deliveries
 from api.database.database import Database
 from api.database.deliveries import Due
-from api.live.following import Follower
 from api.webhooks.letters import Letter, Letters
 from api.webhooks.outcomes import OutcomeWriter
 from api.webhooks.posting import post
@@ -20,6 +19,7 @@ from api.webhooks.turns import Turns
 from common import topic
 from common.crash_points import crash_point
 from common.errors import Unavailable
+from common.following import Follower
 from common.guarded_client import GuardedClient
 from common.job_log import JobLog, Start
 

@@ -14,11 +14,11 @@ import structlog
 
 from api.database import jobs
 from api.database.database import Database
-from api.live.following import Follower
 from api.live.job_events import Stand, happened, stand_of
 from common import topic, wire
 from common.errors import LedgerUnavailable
 from common.events import JobUpdate
+from common.following import Follower
 from common.job import Job
 from common.job_log import Delivery, JobLog, Start
 

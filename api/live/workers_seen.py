@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from api.live.following import Follower
 from common import topic, wire
 from common.events import WorkerHeartbeat, WorkerState
+from common.following import Follower
 from common.job_log import Delivery, JobLog, Start
 
 SILENT_SECONDS = 30.0  # three heartbeats missed: the worker is gone
