@@ -51,7 +51,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     revision: str | None = None  # of the Hugging Face repository
     makes: Literal["text", "image"] | None = None  # of a custom model
     min: Annotated[int, Meta(ge=0)] = 0  # consumers that the scaler keeps even when idle
-    idle: Annotated[float, Meta(ge=0)] | None = None  # seconds without work before a consumer stops
+    max: Annotated[int, Meta(ge=1)] | None = None  # the most that it starts
+    target: Annotated[float, Meta(gt=0)] | None = None  # seconds in which what waits should be done
+    cooldown: Annotated[float, Meta(ge=0)] | None = None  # without work, before the last one stops
+    hold_down: Annotated[float, Meta(ge=0)] | None = None  # fewer must have been enough for so long
     device: Annotated[str, Meta(pattern=DEVICE)] | None = None
     dtype: Dtype | None = None
     prompt: str | None = None  # used where a request has none
@@ -139,6 +142,10 @@ def _read_line(line: str, folder: Path) -> ModelSpec | None:
     is_class = model.path is not None and model.path.suffix == ".py"
     if (model.task is Task.CUSTOM) != is_class:
         raise ValueError("task=custom and path=FILE.py, a class of CustomModel in it, go together")
+    if model.max is not None and model.min > model.max:
+        raise ValueError(
+            f"min={model.min} is more than max={model.max}: lower one or raise the other"
+        )
     if model.makes and model.task is not Task.CUSTOM:
         raise ValueError("makes= is for custom models: the others' task says what they make")
     return model

@@ -91,6 +91,8 @@ class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     device: str = ""
     running: tuple[str, ...] = ()  # job ids in the engine now
     metrics_port: int | None = None
+    jobs: int = 0  # run since it started
+    busy: float = 0.0  # seconds of them, inputs being fetched included
 
 
 class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="update"):

@@ -61,7 +61,9 @@ class Settings(BaseSettings):
 
     # How it is kept going
     slots: int = Field(4, ge=1)
-    idle_seconds: float = Field(300.0, ge=0)
+    target_seconds: float = Field(30.0, gt=0)
+    cooldown_seconds: float = Field(300.0, ge=0)
+    hold_down_seconds: float = Field(180.0, ge=0)
     sweep_seconds: float = Field(10.0, gt=0)
     sweep_after_seconds: float = Field(30.0, gt=0)
     result_seconds: float = Field(2_592_000.0, ge=0)

@@ -213,6 +213,7 @@ class Consumer:
         self, attempt: Attempt, spec: JobSpec, *, first: bool
     ) -> tuple[EngineResult, float]:
         """The engine's result, and how many seconds the engine took."""
+        at = time.perf_counter()
         began, inputs = await asyncio.gather(
             attempt.started(self._reporter.worker),
             self._fetching.fetch(spec),
@@ -236,6 +237,7 @@ class Consumer:
             self._reporter.running = ()
         seconds = time.perf_counter() - since
         self._reporter.metrics.inference.observe(seconds)
+        await self._reporter.worked(time.perf_counter() - at)
         crash_point("consumer.ran")
         return results[0], seconds
 

@@ -88,6 +88,8 @@ class Reporter:
         self.device = ""
         self.engine_pid: int | None = None
         self.running: tuple[str, ...] = ()
+        self._jobs = 0
+        self._busy = 0.0
         self._state = WorkerState.LOADING
         self._reason = ""
         self._server: tuple[WSGIServer, threading.Thread] | None = None
@@ -110,11 +112,20 @@ class Reporter:
             device=self.device,
             running=self.running,
             metrics_port=self._server[0].server_port if self._server else None,
+            jobs=self._jobs,
+            busy=self._busy,
         )
         try:
             await self._log.append(WORKERS, self.worker, encode(heartbeat), HEADERS)
         except LogUnavailable as error:
             logger.warning("heartbeat_not_told", worker=self.worker, error=str(error))
+
+    async def worked(self, seconds: float) -> None:
+        """One more job has run. The first is told at once, for the scaler to know how long."""
+        self._jobs += 1
+        self._busy += seconds
+        if self._jobs == 1:
+            await self.say(self._state, self._reason)
 
     async def beat(self) -> None:
         """Go on until the task is canceled."""

@@ -2,48 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
 
-from scaler.launchers import Launched
+from scaler.observation import Decision, Look, ModelSeen, Rules
+from scaler.rate import Rate
 
 SETTLED_SECONDS = 30.0  # a consumer that outlives the one that failed by this ends the row
 
 
-@dataclass(slots=True)
 class History:
-    """Failures in a row, and since when there was nothing to do. Times are seconds."""
+    """Failures in a row, what was needed lately, and since when things are as they are."""
 
-    idle_since: float
-    failures: int = 0
-    failed_at: float = 0.0
-    started_at: float = 0.0  # the newest consumer
-    lived: float = 0.0  # how long the one lived that failed last
-    done: int | None = None  # jobs finished, by the log's count; None: not known yet
+    def __init__(self, model: str, rules: Rules, now: float) -> None:
+        self.rules = rules
+        self.failures = 0
+        self._model = model
+        self._failed_at = 0.0
+        self._started_at = 0.0  # the newest consumer
+        self._lived = 0.0  # how long the one lived that failed last
+        self._idle_since = now
+        self._unserved_since = now
+        self._served_since = now
+        self._done: int | None = None
+        self._arrivals = Rate()
+        self._needs: deque[tuple[float, int]] = deque()  # (when, consumers), falling
+
+    def see(self, look: Look, now: float) -> ModelSeen:
+        """Take in what a round finds, and add what is known from before."""
+        if look.lag is not None and look.lag.jobs:
+            self._idle_since = now
+        if look.ready or (look.lag is not None and not look.lag.jobs):
+            self._unserved_since = now
+        if not look.consumers:
+            self._served_since = now
+        self._judge(look, now)
+        if look.done is not None and look.lag is not None:
+            self._arrivals.look(look.done + look.lag.jobs, now)
+        if not self._needs:  # another scaler may have started them, for what it saw
+            self._need(look.consumers, now)
+        return ModelSeen(
+            model=self._model,
+            rules=self.rules,
+            lag=look.lag,
+            consumers=look.consumers,
+            ready=look.ready,
+            stopping=look.stopping,
+            seconds_per_job=look.seconds_per_job,
+            cold_start=look.cold_start,
+            arrivals=self._arrivals.per_second,
+            idle_since=self._idle_since,
+            unserved_since=self._unserved_since,
+            served_since=self._served_since,
+            needed_lately=self._needed_since(now - self.rules.hold_down),
+            failures=self.failures,
+            failed_at=self._failed_at,
+        )
+
+    def decided(self, decision: Decision, now: float) -> None:
+        """Remember what it needed."""
+        self._need(decision.needed, now)
 
     def start(self, now: float) -> None:
         """A consumer is being started."""
-        self.started_at = now
+        self._started_at = now
 
     def fail(self, now: float) -> None:
         """A consumer died, or could not be started."""
         self.failures += 1
-        self.failed_at = now
-        self.lived = now - self.started_at
+        self._failed_at = now
+        self._lived = now - self._started_at
 
-    def look(
-        self, lag: int | None, launched: Sequence[Launched], now: float, done: int | None = None
-    ) -> None:
-        """Take in what a round sees of the model. `done` only ever grows while the log lives."""
-        if lag:
-            self.idle_since = now
+    def _judge(self, look: Look, now: float) -> None:
         # A large model may fail only after minutes of loading: being alive is no success yet. One
         # that does its work and is killed from time to time, however, is in no row of failures.
-        settled = now > self.started_at + self.lived + SETTLED_SECONDS
-        worked = done is not None and self.done is not None and done > self.done
-        if (settled or worked) and any(one.works for one in launched):
-            self.failures, self.lived = 0, 0.0
-        if done is not None:
-            self.done = done
-        for _ in (one for one in launched if one.failed):
+        settled = now > self._started_at + self._lived + SETTLED_SECONDS
+        worked = look.done is not None and self._done is not None and look.done > self._done
+        if (settled or worked) and look.consumers:
+            self.failures, self._lived = 0, 0.0
+        if look.done is not None:
+            self._done = look.done
+        for _ in range(look.failed):
             self.fail(now)
+
+    def _need(self, consumers: int, now: float) -> None:
+        while self._needs and self._needs[-1][1] <= consumers:
+            self._needs.pop()
+        self._needs.append((now, consumers))
+
+    def _needed_since(self, when: float) -> int:
+        """The most that it needed at once since then."""
+        while len(self._needs) > 1 and self._needs[0][0] < when:
+            self._needs.popleft()
+        return self._needs[0][1]

@@ -12,6 +12,7 @@ class Launched:
 
     id: str
     model: str
+    pid: int
     stopping: bool = False
     exit_code: int | None = None  # None while it lives
 

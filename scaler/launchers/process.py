@@ -32,7 +32,13 @@ class ProcessLauncher(Launcher):
 
     async def running(self) -> list[Launched]:
         seen = [
-            Launched(id, child.model, child.ending is not None, child.process.returncode)
+            Launched(
+                id,
+                child.model,
+                child.process.pid,
+                child.ending is not None,
+                child.process.returncode,
+            )
             for id, child in self._children.items()
         ]
         for launched in seen:
@@ -51,7 +57,7 @@ class ProcessLauncher(Launcher):
             raise LaunchFailed(f"a consumer of {model} could not be started: {error}") from error
         id = str(process.pid)
         self._children[id] = _Child(model, process)
-        return Launched(id, model)
+        return Launched(id, model, process.pid)
 
     async def stop(self, id: str) -> None:
         child = self._children[id]

@@ -18,7 +18,7 @@ CYCLES = 3
 
 @pytest.mark.timeout(1200)
 def test_a_stop_of_anything_and_a_killed_scaler_run_no_job_twice(on_both: OnBoth) -> None:
-    on_both(stop_everything, DARKROOM_IDLE_SECONDS="2")
+    on_both(stop_everything, DARKROOM_COOLDOWN_SECONDS="2")
 
 
 def stop_everything(stack: FaultStack) -> None:

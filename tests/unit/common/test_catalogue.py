@@ -46,7 +46,8 @@ def test_blank_lines_and_comments_say_nothing_and_the_order_is_kept(tmp_path: Pa
 
 def test_options_are_read_with_their_types(tmp_path: Path) -> None:
     line = (
-        "o/m task=image_to_image revision=abc min=2 idle=1.5 device=cuda:1 dtype=float16"
+        "o/m task=image_to_image revision=abc min=2 max=3 target=9 cooldown=1.5 hold_down=2"
+        " device=cuda:1 dtype=float16"
         " prompt='a = b # c' max_new_tokens=7 steps=4 strength=0.25 guidance=0"
     )
 
@@ -57,7 +58,10 @@ def test_options_are_read_with_their_types(tmp_path: Path) -> None:
         task=Task.IMAGE_TO_IMAGE,
         revision="abc",
         min=2,
-        idle=1.5,
+        max=3,
+        target=9.0,
+        cooldown=1.5,
+        hold_down=2.0,
         device="cuda:1",
         dtype="float16",
         prompt="a = b # c",
@@ -86,7 +90,9 @@ def test_a_file_from_windows_is_read_too(tmp_path: Path) -> None:
         ("o/m min=1 min=2", "min= stands here twice"),
         ("o/m min=many", "Expected `int`, got `str` - at `$.min`"),
         ("o/m min=-1", "Expected `int` >= 0 - at `$.min`"),
-        ("o/m idle=nan", "Expected `float` >= 0.0 - at `$.idle`"),
+        ("o/m cooldown=nan", "Expected `float` >= 0.0 - at `$.cooldown`"),
+        ("o/m max=0", "Expected `int` >= 1 - at `$.max`"),
+        ("o/m min=2 max=1", "min=2 is more than max=1"),
         ("o/m steps=0", "Expected `int` >= 1 - at `$.steps`"),
         ("o/m strength=2", "Expected `float` <= 1.0 - at `$.strength`"),
         ("echo task=echo", "'echo' is not OWNER/NAME"),

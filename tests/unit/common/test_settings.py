@@ -58,7 +58,7 @@ def test_named_servers_are_used_as_they_are_named(monkeypatch: pytest.MonkeyPatc
         ("DARKROOM_PORT", "eighty"),
         ("DARKROOM_PORT", "65536"),
         ("DARKROOM_SLOTS", "0"),
-        ("DARKROOM_IDLE_SECONDS", "-1"),
+        ("DARKROOM_COOLDOWN_SECONDS", "-1"),
         ("DARKROOM_SWEEP_SECONDS", "nan"),
     ],
 )
@@ -80,12 +80,14 @@ def test_a_file_of_settings_is_read_and_the_environment_goes_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "apps.env"
-    file.write_text("DARKROOM_PORT=8123\n# DARKROOM_SLOTS=9\nDARKROOM_IDLE_SECONDS=7\nOTHER=1\n")
-    monkeypatch.setenv("DARKROOM_IDLE_SECONDS", "8")
+    file.write_text(
+        "DARKROOM_PORT=8123\n# DARKROOM_SLOTS=9\nDARKROOM_COOLDOWN_SECONDS=7\nOTHER=1\n"
+    )
+    monkeypatch.setenv("DARKROOM_COOLDOWN_SECONDS", "8")
 
     settings = read_settings(file)
 
-    assert (settings.port, settings.slots, settings.idle_seconds) == (8123, 4, 8.0)
+    assert (settings.port, settings.slots, settings.cooldown_seconds) == (8123, 4, 8.0)
 
 
 def test_a_data_folder_that_no_url_can_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,8 @@ MESSAGES: dict[str, tuple[msgspec.Struct, Decode]] = {
             device="cuda:0",
             running=(JOB,),
             metrics_port=8001,
+            jobs=12,
+            busy=30.5,
         ),
         decode_heartbeat,
     ),

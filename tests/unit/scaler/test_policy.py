@@ -1,69 +1,143 @@
+"""Models that share the slots of a host."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
+from scaler.observation import Lag, ModelSeen
+from scaler.policy import Policy
+from scaler.sharing import PATIENCE, TURN
+from tests.unit.scaler.seen import IDLE, NOW, RULES
 
-from scaler.policy import ModelSeen, Policy, backoff
-
-NOW = 1000.0
-IDLE = ModelSeen(
-    model="m", lag=0, consumers=0, minimum=0, idle_after=60.0, idle_since=NOW, failures=0
-)
-
-
-def decide(*seen: ModelSeen, slots: int = 4) -> dict[str, int]:
-    return {d.model: d.consumers for d in Policy(slots).decide(seen, NOW)}
+NOTHING = replace(IDLE, lag=Lag())
+WAITING = replace(NOTHING, model="waiting", lag=Lag(normal=1))
+BUSY = replace(NOTHING, model="busy", lag=Lag(normal=3), consumers=1, ready=1)
 
 
-def test_work_starts_a_consumer() -> None:
-    assert decide(replace(IDLE, lag=1)) == {"m": 1}
+def decide(*seen: ModelSeen, slots: int, now: float = NOW) -> dict[str, int]:
+    return {one.model: one.consumers for one in Policy(slots).decide(seen, now)}
 
 
-def test_nothing_to_do_starts_nothing() -> None:
-    assert decide(IDLE) == {"m": 0}
-
-
-def test_an_idle_consumer_stays_for_a_while_and_then_stops() -> None:
-    assert decide(replace(IDLE, consumers=1, idle_since=NOW - 59)) == {"m": 1}
-    assert decide(replace(IDLE, consumers=1, idle_since=NOW - 61)) == {"m": 0}
-
-
-def test_the_minimum_is_kept_when_idle() -> None:
-    assert decide(replace(IDLE, minimum=2)) == {"m": 2}
-    assert decide(replace(IDLE, minimum=1, consumers=1, idle_since=0.0)) == {"m": 1}
-
-
-@pytest.mark.parametrize("consumers", [0, 1, 3])
-def test_an_unknown_lag_changes_nothing(consumers: int) -> None:
-    assert decide(replace(IDLE, lag=None, consumers=consumers, idle_since=0.0)) == {"m": consumers}
-
-
-def test_a_consumer_that_died_is_started_again_after_a_backoff_that_grows() -> None:
-    died = replace(IDLE, lag=5, failures=3, failed_at=NOW - backoff(3) + 1)
-    (decision,) = Policy(4).decide([died], NOW)
-    assert decision.consumers == 0
-    assert "3 times" in decision.reason
-    assert decide(replace(died, failed_at=NOW - backoff(3))) == {"m": 1}
-    assert backoff(1) < backoff(2) < backoff(20) == backoff(21)
+def idle(model: str, seconds: float, consumers: int = 1) -> ModelSeen:
+    return replace(
+        NOTHING,
+        model=model,
+        consumers=consumers,
+        ready=consumers,
+        idle_since=NOW - seconds,
+        needed_lately=consumers,
+    )
 
 
 def test_there_are_never_more_consumers_than_slots() -> None:
-    models = [replace(IDLE, model=str(n), lag=1) for n in range(5)]
+    models = [replace(WAITING, model=str(number)) for number in range(5)]
     assert sum(decide(*models, slots=3).values()) == 3
-    reasons = [d.reason for d in Policy(3).decide(models, NOW)]
+    reasons = [one.reason for one in Policy(3).decide(models, NOW)]
     assert sum("DARKROOM_SLOTS" in reason for reason in reasons) == 2
 
 
+def test_who_has_none_comes_before_who_wants_more() -> None:
+    many = replace(BUSY, lag=Lag(normal=900), needed_lately=1)
+    assert decide(many, WAITING, slots=3) == {"busy": 2, "waiting": 1}
+
+
+def test_high_priority_comes_first_and_then_who_waits_for_the_longest() -> None:
+    older = replace(WAITING, model="older", unserved_since=NOW - 9)
+    high = replace(WAITING, model="high", lag=Lag(high=1))
+    assert decide(WAITING, older, high, slots=2) == {"waiting": 0, "older": 1, "high": 1}
+
+
+def test_free_slots_go_where_the_drain_time_is_longest() -> None:
+    short = replace(BUSY, model="short", lag=Lag(normal=200))
+    long = replace(BUSY, model="long", lag=Lag(normal=2000))
+    given = decide(short, long, slots=22)
+    assert sum(given.values()) == 22
+    assert given["long"] > 5 * given["short"]
+
+
 def test_the_longest_idle_consumer_gives_its_slot_to_waiting_work() -> None:
-    older = replace(IDLE, model="older", consumers=1, idle_since=NOW - 30)
-    newer = replace(IDLE, model="newer", consumers=1, idle_since=NOW - 10)
-    waiting = replace(IDLE, model="waiting", lag=1)
-    assert decide(newer, older, waiting, slots=2) == {"newer": 1, "older": 0, "waiting": 1}
+    given = decide(idle("newer", 25), idle("older", 30), WAITING, slots=2)
+    # It is told to stop now; the slot is free once it has ended.
+    assert given == {"newer": 1, "older": 0, "waiting": 0}
+    ending = replace(idle("older", 30, consumers=0), stopping=1)
+    assert decide(idle("newer", 25), ending, WAITING, slots=2) == {
+        "newer": 1,
+        "older": 0,
+        "waiting": 0,
+    }
+    ended = idle("older", 30, consumers=0)
+    assert decide(idle("newer", 25), ended, WAITING, slots=2) == {
+        "newer": 1,
+        "older": 0,
+        "waiting": 1,
+    }
 
 
-def test_a_busy_consumer_or_a_kept_one_gives_no_slot() -> None:
-    busy = replace(IDLE, model="busy", lag=3, consumers=1)
-    kept = replace(IDLE, model="kept", minimum=1, consumers=1)
-    waiting = replace(IDLE, model="waiting", lag=1)
-    assert decide(busy, kept, waiting, slots=2) == {"busy": 1, "kept": 1, "waiting": 0}
+def test_a_model_just_used_is_not_thrown_out_for_one_job_of_another() -> None:
+    just = idle("just", 1)
+    assert decide(just, WAITING, slots=1)["just"] == 1
+    pays = replace(WAITING, lag=Lag(normal=10))  # 20 s of work, as long as a cold start
+    assert decide(just, pays, slots=1)["just"] == 0
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    assert decide(just, patient, slots=1)["just"] == 0
+
+
+def test_one_waiting_model_takes_one_slot() -> None:
+    givers = [idle(str(number), 40 + number) for number in range(3)]
+    assert sum(decide(*givers, WAITING, slots=3).values()) == 2
+
+
+def test_a_kept_consumer_gives_no_slot() -> None:
+    kept = replace(idle("kept", 9000), rules=replace(RULES, minimum=1))
+    patient = replace(WAITING, unserved_since=NOW - 9 * PATIENCE)
+    assert decide(kept, patient, slots=1) == {"kept": 1, "waiting": 0}
+
+
+def test_after_its_patience_a_model_takes_a_slot_of_the_one_that_has_most() -> None:
+    many = replace(BUSY, model="many", lag=Lag(normal=900), consumers=3, ready=3)
+    assert decide(BUSY, many, WAITING, slots=4) == {"busy": 1, "many": 3, "waiting": 0}
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    assert decide(BUSY, many, patient, slots=4) == {"busy": 1, "many": 2, "waiting": 0}
+
+
+def test_a_busy_model_keeps_its_only_slot_for_a_turn() -> None:
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    within = replace(BUSY, served_since=NOW - TURN + 1)
+    assert decide(within, patient, slots=1)["busy"] == 1
+    over = replace(BUSY, served_since=NOW - TURN)
+    assert decide(over, patient, slots=1)["busy"] == 0
+    slow = replace(over, cold_start=TURN)
+    assert decide(slow, patient, slots=1)["busy"] == 1
+
+
+def test_nobody_starves() -> None:
+    """Ten models with work without end share two slots: each is served within its bound."""
+    models, slots, step = [f"m{number}" for number in range(10)], 2, 1.0
+    served_since = dict.fromkeys(models, 0.0)
+    unserved_since = dict.fromkeys(models, 0.0)
+    running: dict[str, int] = dict.fromkeys(models, 0)
+    longest = 0.0
+    for tick in range(5000):
+        now = tick * step
+        seen = [
+            replace(
+                BUSY,
+                model=model,
+                lag=Lag(normal=500),
+                rules=replace(RULES, maximum=2),
+                consumers=running[model],
+                ready=running[model],
+                unserved_since=unserved_since[model],
+                served_since=served_since[model],
+            )
+            for model in models
+        ]
+        running = decide(*seen, slots=slots, now=now)
+        assert sum(running.values()) <= slots
+        for model in models:
+            if running[model]:
+                unserved_since[model] = now
+            else:
+                longest = max(longest, now - unserved_since[model])
+                served_since[model] = now
+    assert longest <= PATIENCE + ((len(models) - 1) // slots + 1) * (TURN + 2 * step)

@@ -1,0 +1,75 @@
+"""What the policy is shown of each model, and what it answers. Times are seconds on one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Lag(NamedTuple):
+    """Jobs not finished, those being worked on included, by priority."""
+
+    high: int = 0
+    normal: int = 0
+    low: int = 0
+
+    @property
+    def jobs(self) -> int:
+        """Of all priorities."""
+        return sum(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator wants of a model. KEDA's words and defaults where a knob means the same."""
+
+    minimum: int = 0  # kept even when idle
+    maximum: int = 1  # never more than a topic has partitions: one more would get none
+    target: float = 30.0  # seconds in which what waits at normal priority should be done
+    cooldown: float = 300.0  # without work, before the last consumer stops
+    hold_down: float = 180.0  # for which fewer must have been enough, before some stop
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one round finds of a model, without what was before."""
+
+    lag: Lag | None  # None: the log did not answer
+    done: int | None  # jobs ever finished, by the log's count; it falls when the log was wiped
+    consumers: int  # alive and not stopping
+    ready: int  # of these; the others still load their model
+    stopping: int = 0  # they hold their slots until they have ended
+    failed: int = 0  # died since the last look
+    seconds_per_job: float | None = None  # in one consumer; None: not measured yet
+    cold_start: float = 0.0  # from a consumer's start until it is ready
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeen:
+    """One model as the policy sees it: the look, and what is remembered."""
+
+    model: str
+    rules: Rules
+    lag: Lag | None
+    consumers: int
+    ready: int
+    stopping: int
+    seconds_per_job: float | None
+    cold_start: float
+    arrivals: float  # jobs a second
+    idle_since: float  # when it last had work
+    unserved_since: float  # since when work has waited without a ready consumer; now if it has not
+    served_since: float  # when the oldest consumer started
+    needed_lately: int = 0  # the most it needed within hold_down
+    failures: int = 0  # consumers that died in a row
+    failed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`consumers` is what there should be from now on; `needed` what its own work asks for."""
+
+    model: str
+    consumers: int
+    reason: str
+    needed: int = 0

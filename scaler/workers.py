@@ -1,0 +1,85 @@
+"""What the workers say of themselves, by their heartbeats: who is ready, and how fast they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common import topic, wire
+from common.events import WorkerHeartbeat, WorkerState
+from common.following import Follower
+from common.job_log import Delivery, JobLog, Start
+
+USUAL_COLD_START = 20.0  # seconds, of a model that was never seen to load
+SILENT = 60.0  # seconds after which a worker is gone that did not say so
+LATEST = 0.8  # what was measured before weighs so much when a heartbeat tells more
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Jobs of a model and the seconds that they took, the latest weighing most."""
+
+    jobs: float = 0.0
+    busy: float = 0.0
+    cold_start: float | None = None
+
+
+class Workers:
+    """The last heartbeat of each worker, and the pace of each model."""
+
+    def __init__(self, log: JobLog) -> None:
+        self._last: dict[str, WorkerHeartbeat] = {}
+        self._loading: dict[str, float] = {}  # worker -> when it began
+        self._paces: dict[str, _Pace] = {}
+        self._follower = Follower(log, topic.WORKERS, start=Start.EARLIEST, take=self._take)
+
+    def start(self) -> None:
+        """Begin to follow the topic; what workers said within its retention comes first."""
+        self._follower.start()
+
+    async def close(self) -> None:
+        """Stop following it."""
+        await self._follower.close()
+
+    def is_ready(self, host: str, pid: int) -> bool:
+        """Whether the worker that is this process has its model loaded."""
+        return any(
+            last.state is WorkerState.READY
+            for last in self._last.values()
+            if (last.host, last.pid) == (host, pid)
+        )
+
+    def seconds_per_job(self, model: str) -> float | None:
+        """In one consumer; None before one has run a job."""
+        pace = self._paces.get(model)
+        return pace.busy / pace.jobs if pace and pace.jobs else None
+
+    def cold_start(self, model: str) -> float:
+        """Seconds that its last worker took to be ready."""
+        pace = self._paces.get(model)
+        return USUAL_COLD_START if pace is None or pace.cold_start is None else pace.cold_start
+
+    def see(self, heartbeat: WorkerHeartbeat) -> None:
+        """Remember what a worker said."""
+        pace = self._paces.setdefault(heartbeat.model, _Pace())
+        before = self._last.get(heartbeat.worker)
+        jobs = heartbeat.jobs - (before.jobs if before else 0)
+        if jobs > 0:
+            pace.jobs = pace.jobs * LATEST + jobs
+            pace.busy = pace.busy * LATEST + heartbeat.busy - (before.busy if before else 0.0)
+        if heartbeat.state is WorkerState.LOADING:
+            self._loading.setdefault(heartbeat.worker, heartbeat.at)
+        else:
+            began = self._loading.pop(heartbeat.worker, None)
+            if began is not None and heartbeat.state is WorkerState.READY:
+                pace.cold_start = heartbeat.at - began
+        if heartbeat.state in (WorkerState.LOADING, WorkerState.READY):
+            self._last[heartbeat.worker] = heartbeat
+        else:
+            self._last.pop(heartbeat.worker, None)
+        silent = [name for name, last in self._last.items() if last.at < heartbeat.at - SILENT]
+        for name in silent:
+            del self._last[name]
+            self._loading.pop(name, None)
+
+    def _take(self, delivery: Delivery) -> None:
+        self.see(wire.decode_heartbeat(delivery.value, delivery.headers))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.events import WorkerHeartbeat, WorkerState
+from common.job_log.sqlite.log import SqliteJobLog
+from scaler.workers import SILENT, USUAL_COLD_START, Workers
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def workers(tmp_path: Path) -> Workers:
+    log = await SqliteJobLog.open(f"sqlite:///{tmp_path}/log.sqlite")
+    await log.close()  # nothing is followed: heartbeats are handed in
+    return Workers(log)
+
+
+def heartbeat(
+    state: WorkerState,
+    at: float,
+    *,
+    worker: str = "w",
+    pid: int = 1,
+    jobs: int = 0,
+    busy: float = 0,
+) -> WorkerHeartbeat:
+    return WorkerHeartbeat(
+        worker=worker, model="m", state=state, at=at, host="h", pid=pid, jobs=jobs, busy=busy
+    )
+
+
+async def test_a_worker_is_ready_from_when_it_says_so_until_it_stops(workers: Workers) -> None:
+    assert not workers.is_ready("h", 1)
+    workers.see(heartbeat(WorkerState.LOADING, 0.0))
+    assert not workers.is_ready("h", 1)
+    workers.see(heartbeat(WorkerState.READY, 30.0))
+    assert workers.is_ready("h", 1)
+    assert not workers.is_ready("another", 1)
+    assert not workers.is_ready("h", 2)
+    workers.see(heartbeat(WorkerState.STOPPED, 40.0))
+    assert not workers.is_ready("h", 1)
+
+
+async def test_the_cold_start_is_that_of_the_last_one(workers: Workers) -> None:
+    assert workers.cold_start("m") == USUAL_COLD_START
+    workers.see(heartbeat(WorkerState.LOADING, 100.0))
+    workers.see(heartbeat(WorkerState.LOADING, 110.0))
+    assert workers.cold_start("m") == USUAL_COLD_START
+    workers.see(heartbeat(WorkerState.READY, 145.0))
+    assert workers.cold_start("m") == 45.0
+    workers.see(heartbeat(WorkerState.LOADING, 200.0, worker="failing"))
+    workers.see(heartbeat(WorkerState.FAILED, 201.0, worker="failing"))
+    assert workers.cold_start("m") == 45.0
+
+
+async def test_seconds_per_job_follow_what_is_told_last(workers: Workers) -> None:
+    assert workers.seconds_per_job("m") is None
+    workers.see(heartbeat(WorkerState.READY, 0.0))
+    assert workers.seconds_per_job("m") is None
+    workers.see(heartbeat(WorkerState.READY, 1.0, jobs=1, busy=4.0))
+    assert workers.seconds_per_job("m") == 4.0
+    for beat in range(1, 30):
+        workers.see(
+            heartbeat(WorkerState.READY, 1.0 + beat, jobs=1 + 10 * beat, busy=4.0 + 20.0 * beat)
+        )
+    assert workers.seconds_per_job("m") == pytest.approx(2.0, rel=0.01)
+
+
+async def test_two_workers_count_each_for_itself(workers: Workers) -> None:
+    workers.see(heartbeat(WorkerState.READY, 0.0, worker="a", jobs=10, busy=10.0))
+    workers.see(heartbeat(WorkerState.READY, 0.0, worker="b", pid=2, jobs=10, busy=30.0))
+    seconds = workers.seconds_per_job("m")
+    assert seconds is not None
+    assert 1.9 < seconds < 2.2
+
+
+async def test_a_worker_that_falls_silent_is_forgotten(workers: Workers) -> None:
+    workers.see(heartbeat(WorkerState.READY, 0.0))
+    workers.see(heartbeat(WorkerState.READY, SILENT + 1, worker="another", pid=2))
+    assert not workers.is_ready("h", 1)
+    assert workers.is_ready("h", 2)
