@@ -8,6 +8,7 @@ from cli import dead_letters, keys, predictions, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
+from cli.simulate import simulate
 from cli.submit import submit
 from cli.up import up
 from cli.watch import watch
@@ -35,6 +36,7 @@ app.command(name="webhook-listen", rich_help_panel=_WEBHOOKS)(webhook_listen)
 app.add_typer(keys.app, name="keys", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(doctor)
 app.command(rich_help_panel=_KEEP)(repair)
+app.command(rich_help_panel=_KEEP)(simulate)
 
 
 @app.callback()
