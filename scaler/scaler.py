@@ -8,14 +8,13 @@ from collections.abc import Mapping
 
 import structlog
 
-from common.errors import LaunchFailed, LogUnavailable
-from common.job import Priority
+from common.errors import LaunchFailed
 from common.job_log import JobLog
-from common.topic import consumer_group, job_topic, job_topics
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
-from scaler.observation import Decision, Lag, Look, ModelSeen, Rules
+from scaler.observation import Decision, Look, ModelSeen, Rules
 from scaler.policy import Policy
+from scaler.queues import Queue, Queues
 from scaler.workers import Workers
 
 ROUND_SECONDS = 0.5
@@ -36,7 +35,7 @@ class Scaler:
     ) -> None:
         """`rules` names the models."""
         self._rules = rules
-        self._log = log
+        self._queues = Queues(log, rules)
         self._launcher = launcher
         self._policy = policy
         self._workers = Workers(log)
@@ -61,35 +60,20 @@ class Scaler:
             await self._workers.close()
 
     async def _observe(self, launched: list[Launched], now: float) -> list[ModelSeen]:
-        counts = await asyncio.gather(*(self._counts(model) for model in self._rules))
-        return [
-            self._see(model, *count, [one for one in launched if one.model == model], now)
-            for model, count in zip(self._rules, counts, strict=True)
-        ]
+        by_model: dict[str, list[Launched]] = {model: [] for model in self._rules}
+        for one in launched:
+            by_model[one.model].append(one)
+        queues = await self._queues.look(now)
+        return [self._see(model, queues[model], theirs, now) for model, theirs in by_model.items()]
 
-    async def _counts(self, model: str) -> tuple[Lag | None, int | None]:
-        """Jobs not finished, and how many are; None where the log does not answer."""
-        try:
-            bounds = await self._log.bounds(list(job_topics(model)), group=consumer_group(model))
-        except LogUnavailable as error:
-            logger.warning("lag_unknown", model=model, error=str(error))
-            return None, None
-        lags = dict.fromkeys(job_topics(model), 0)
-        for partition, bound in bounds.items():
-            lags[partition.topic] += bound.lag
-        lag = Lag(*(lags[job_topic(model, priority)] for priority in Priority))
-        return lag, sum(bound.committed for bound in bounds.values())
-
-    def _see(
-        self, model: str, lag: Lag | None, done: int | None, launched: list[Launched], now: float
-    ) -> ModelSeen:
+    def _see(self, model: str, queue: Queue, launched: list[Launched], now: float) -> ModelSeen:
         for one in launched:
             if one.failed:
                 logger.warning("consumer_died", model=model, exit_code=one.exit_code)
         works = [one for one in launched if one.works]
         look = Look(
-            lag=lag,
-            done=done,
+            lag=queue.lag,
+            done=queue.done,
             consumers=len(works),
             ready=sum(self._workers.is_ready(self._host, one.pid) for one in works),
             stopping=sum(one.stopping and one.exit_code is None for one in launched),

@@ -33,5 +33,8 @@ class PassingLog(JobLog):
     ) -> dict[TopicPartition, Bounds]:
         return await self.log.bounds(topics, group=group)
 
+    async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        return await self.log.ends(topics)
+
     async def close(self) -> None:
         await self.log.close()

@@ -42,6 +42,7 @@ _DEFAULT_REPLICATION = -1  # the broker's own setting
 _EARLIEST, _LATEST = -2, -1
 
 T = TypeVar("T")
+_Asked = dict[int, dict[str, list[tuple[int, int]]]]  # node -> topic -> (partition, which offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,10 @@ class Broker:
         """The offset that the next message will get."""
         return await self._answered(lambda: self._offsets(partitions, _LATEST))
 
+    async def all_ends(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        """The ends of each topic's partitions, in their order."""
+        return await self._answered(lambda: self._all_ends(topics))
+
     async def committed(
         self, group: str, partitions: Collection[Partition]
     ) -> dict[Partition, tuple[int, str]]:
@@ -173,24 +178,41 @@ class Broker:
 
     async def _offsets(self, partitions: Collection[Partition], when: int) -> dict[Partition, int]:
         await self.ensure({partition.topic for partition in partitions})
-        asked: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+        asked: _Asked = defaultdict(lambda: defaultdict(list))
         for topic, number in partitions:
             leader = self._leaders.get(topic, {}).get(number)
             if leader is None:
                 raise UnknownTopicOrPartitionError(f"{topic} has no partition {number}")
             asked[leader][topic].append((number, when))
+        found = await self._ask_offsets(asked)
+        return {Partition(topic, number): offset for topic, number, offset in found}
+
+    async def _all_ends(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
+        await self.ensure(topics)
+        asked: _Asked = defaultdict(lambda: defaultdict(list))
+        for topic in topics:
+            for number, leader in self._leaders[topic].items():
+                asked[leader][topic].append((number, _LATEST))
+        ends: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+        for topic, number, end in await self._ask_offsets(asked):
+            ends[topic][number] = end
+        return {topic: tuple(ends[topic][each] for each in sorted(ends[topic])) for topic in topics}
+
+    async def _ask_offsets(self, asked: _Asked) -> list[tuple[str, int, int]]:
+        """Topic, partition and offset of all that is asked of each node."""
         answers = await asyncio.gather(
             *(
                 self._client.send(node, OffsetRequest(-1, 0, list(topics.items())))
                 for node, topics in asked.items()
             )
         )
-        offsets = {}
+        found = []
         for topic, results in (entry for answer in answers for entry in answer.topics):
             for number, code, _, offset in results:
-                _check(code)
-                offsets[Partition(topic, number)] = offset
-        return offsets
+                if code:
+                    _check(code)
+                found.append((topic, number, offset))
+        return found
 
     async def _committed(
         self, group: str, partitions: Collection[Partition]

@@ -98,6 +98,12 @@ class KafkaJobLog(JobLog):
             for one in partitions
         }
 
+    async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        wire = [self._cluster.wire(topic) for topic in topics]
+        with translated("reading the ends"):
+            ends = await self._broker.all_ends(wire)
+        return {topic: ends[name] for topic, name in zip(topics, wire, strict=True)}
+
     async def close(self) -> None:
         await unbroken(self._close())
 

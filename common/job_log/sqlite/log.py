@@ -115,6 +115,12 @@ class SqliteJobLog(JobLog):
 
         return await self._file.run(look, Commit.ORDERED)
 
+    async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        def look(db: Connection) -> dict[str, tuple[int, ...]]:
+            return {topic: (tables.extent(db, topic).stop,) for topic in topics}
+
+        return await self._file.run(look, Commit.NONE)
+
     async def close(self) -> None:
         """Leases of subscriptions that nobody closed end too."""
         for task in self._upkeep:

@@ -52,3 +52,25 @@ async def test_bounds_of_one_group_say_nothing_of_another(log: JobLog) -> None:
 async def test_the_end_passes_each_position_that_append_returned(log: JobLog) -> None:
     for position in await append(log, "jobs.m.normal", 10):
         assert (await partition_of(log, position, None)).end > position.offset
+
+
+async def test_the_ends_are_those_of_the_bounds(log: JobLog) -> None:
+    topics = ["jobs.m.high", "jobs.m.normal", "jobs.new.low"]
+    await append(log, topics[0], 3)
+    await append(log, topics[1], 5)
+
+    bounds = await log.bounds(topics, group=None)
+    expected = {
+        topic: tuple(bounds[each].end for each in sorted(bounds) if each.topic == topic)
+        for topic in topics
+    }
+    assert await log.ends(topics) == expected
+    assert [sum(expected[topic]) for topic in topics] == [3, 5, 0]
+
+
+async def test_the_ends_are_new_at_each_look(log: JobLog) -> None:
+    assert sum((await log.ends(["jobs.m.normal"]))["jobs.m.normal"]) == 0
+
+    await append(log, "jobs.m.normal", 2)
+
+    assert sum((await log.ends(["jobs.m.normal"]))["jobs.m.normal"]) == 2

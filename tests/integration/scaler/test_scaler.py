@@ -6,46 +6,25 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from common.events import JobSucceeded
 from common.job import JobSpec
-from common.job_log import JobLog, Start, open_job_log
+from common.job_log import JobLog, Start
 from common.topic import EVENTS, job_topic
 from common.wire import HEADERS, decode_event, encode
 from scaler.launchers import ProcessLauncher
 from scaler.observation import Rules
 from scaler.policy import Policy
 from scaler.scaler import Scaler
+from tests.integration.scaler.conftest import ECHO
 
 pytestmark = pytest.mark.anyio
 
-ECHO = "darkroom/echo"
 RULES = Rules(maximum=3, target=3.0, cooldown=2.0, hold_down=2.0)
 PATIENCE = 120.0  # seconds, of a test that waits
-
-
-@pytest.fixture(params=["embedded", "servers"])
-async def log(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[JobLog]:
-    """Where consumers that are started here look for work, too."""
-    (tmp_path / "model_names.txt").write_text(f"{ECHO} task=echo\n")
-    monkeypatch.setenv("DARKROOM_MODEL_NAMES", str(tmp_path / "model_names.txt"))
-    monkeypatch.setenv("DARKROOM_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("DARKROOM_OBJECT_STORE_URL", f"file://{tmp_path}/objects")
-    url = f"sqlite:///{tmp_path}/log.sqlite"
-    if request.param == "servers":
-        kafka = request.getfixturevalue("servers")["DARKROOM_JOB_LOG_URL"]
-        url = f"{kafka}?prefix=s{secrets.token_hex(6)}."
-    monkeypatch.setenv("DARKROOM_JOB_LOG_URL", url)
-    opened = await open_job_log(url, partitions=4)
-    yield opened
-    await opened.close()
 
 
 class Done:
