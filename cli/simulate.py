@@ -38,12 +38,18 @@ def simulate(
     pattern: Annotated[
         Pattern, typer.Option(help="The load, where no TRACE is given.")
     ] = Pattern.DIURNAL,
-    rate: Annotated[float, typer.Option(min=0, help="Jobs a second, on average.")] = 5.0,
-    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="Of the pattern.")] = 24.0,
-    seconds_per_job: Annotated[float, typer.Option(min=0.5, help="In one consumer.")] = 2.0,
-    cold_start: Annotated[float, typer.Option(min=0, help="Seconds until one is ready.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=1e-4, help="Jobs a second, on average.")] = 5.0,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 7, help="Of the pattern.")] = 24.0,
+    seconds_per_job: Annotated[
+        float, typer.Option(min=0.5, max=86_400, help="In one consumer.")
+    ] = 2.0,
+    cold_start: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds until one is ready.")
+    ] = 20.0,
     slots: Annotated[int, typer.Option(min=1, help="The most consumers at once.")] = 1000,
-    target: Annotated[float, typer.Option(min=0.1, help="As DARKROOM_TARGET_SECONDS.")] = 30.0,
+    target: Annotated[
+        float, typer.Option(min=0.1, max=1e6, help="As DARKROOM_TARGET_SECONDS.")
+    ] = 30.0,
     cooldown: Annotated[float, typer.Option(min=0, help="As DARKROOM_COOLDOWN_SECONDS.")] = 300.0,
     hold_down: Annotated[float, typer.Option(min=0, help="As DARKROOM_HOLD_DOWN_SECONDS.")] = 180.0,
     minimum: Annotated[int, typer.Option("--min", min=0, help="As min= of a model.")] = 0,
@@ -71,6 +77,8 @@ def simulate(
             if trace
             else PATTERNS[pattern.value](rate=rate, seconds=hours * 3600.0, seed=seed)
         )
+        if not load.jobs:
+            raise SettingsInvalid("no job arrives in this load: raise --rate or --hours")
         system = System(seconds_per_job, cold_start, slots, seed)
         rules = Rules(minimum, max(slots, minimum), target, cooldown, hold_down)
         with console.status(f"{load.jobs:,} jobs in {load.ticks:,} ticks"):

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     # How it is kept going
     slots: int = Field(4, ge=1)
-    target_seconds: float = Field(30.0, gt=0)
+    target_seconds: float = Field(30.0, ge=0.1, le=1e6)
     cooldown_seconds: float = Field(300.0, ge=0)
     hold_down_seconds: float = Field(180.0, ge=0)
     sweep_seconds: float = Field(10.0, gt=0)

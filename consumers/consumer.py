@@ -237,7 +237,7 @@ class Consumer:
             self._reporter.running = ()
         seconds = time.perf_counter() - since
         self._reporter.metrics.inference.observe(seconds)
-        await self._reporter.worked(time.perf_counter() - at)
+        self._reporter.worked(time.perf_counter() - at)
         crash_point("consumer.ran")
         return results[0], seconds
 

@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from contextlib import suppress
 from wsgiref.simple_server import WSGIServer
 
 import psutil
@@ -90,6 +91,7 @@ class Reporter:
         self.running: tuple[str, ...] = ()
         self._jobs = 0
         self._busy = 0.0
+        self._news = asyncio.Event()  # the next heartbeat is not to wait
         self._state = WorkerState.LOADING
         self._reason = ""
         self._server: tuple[WSGIServer, threading.Thread] | None = None
@@ -120,18 +122,20 @@ class Reporter:
         except LogUnavailable as error:
             logger.warning("heartbeat_not_told", worker=self.worker, error=str(error))
 
-    async def worked(self, seconds: float) -> None:
+    def worked(self, seconds: float) -> None:
         """One more job has run. The first is told at once, for the scaler to know how long."""
         self._jobs += 1
         self._busy += seconds
         if self._jobs == 1:
-            await self.say(self._state, self._reason)
+            self._news.set()
 
     async def beat(self) -> None:
         """Go on until the task is canceled."""
         while True:
             self.metrics.look(os.getpid(), *([self.engine_pid] if self.engine_pid else []))
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), HEARTBEAT_SECONDS)
+            self._news.clear()
             await self.say(self._state, self._reason)
 
     def close(self) -> None:

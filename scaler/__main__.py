@@ -27,7 +27,7 @@ def rules_of(model: ModelSpec, settings: Settings) -> Rules:
         return of_all if of_line is None else of_line
 
     return Rules(
-        minimum=model.min,
+        minimum=min(model.min, settings.partitions),
         maximum=min(model.max or max(model.min, 1), settings.partitions),
         target=first(model.target, settings.target_seconds),
         cooldown=first(model.cooldown, settings.cooldown_seconds),

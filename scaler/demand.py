@@ -73,7 +73,8 @@ def _enough(seen: ModelSeen, lag: Lag) -> tuple[int, str]:
                 f"{before} jobs of {priority} priority and above take "
                 f"{max(seen.ready, 1)} {drain:.0f} s: target {target:g} s"
             )
-    grows = lag.jobs * seconds > seen.consumers * seen.rules.target * GROWN
+    waiting = max(lag.jobs - seen.ready, 0)  # the others are being worked on
+    grows = waiting * seconds > seen.consumers * seen.rules.target * GROWN
     if grows and (keeping := _to_keep_up(seen)) > max(seen.consumers, most):
         most = keeping
         why = f"{seen.arrivals:.3g} jobs of {seconds:.3g} s arrive each second"
@@ -98,7 +99,8 @@ def _to_keep_up(seen: ModelSeen) -> int:
     """The fewest with which what arrives seldom waits for longer than the target."""
     seconds = seen.seconds_per_job or 0.0
     load = seen.arrivals * seconds
-    return math.ceil(load + 2 * _doubt(seen) + P95 * seconds / seen.rules.target)
+    spare = min(P95 * seconds / seen.rules.target, max(load, 1.0))
+    return math.ceil(load + 2 * _doubt(seen) + spare)
 
 
 def _doubt(seen: ModelSeen) -> float:

@@ -7,6 +7,7 @@ from collections import deque
 from scaler.observation import Decision, Look, ModelSeen, Rules
 from scaler.rate import Rate
 
+LONGEST_LOAD = 1800.0  # seconds; a model that takes longer has had its turn
 SETTLED_SECONDS = 30.0  # a consumer that outlives the one that failed by this ends the row
 
 
@@ -22,6 +23,7 @@ class History:
         self._lived = 0.0  # how long the one lived that failed last
         self._idle_since = now
         self._unserved_since = now
+        self._held_since = now  # since when it has had a consumer
         self._served_since = now
         self._done: int | None = None
         self._arrivals = Rate()
@@ -34,6 +36,8 @@ class History:
         if look.ready or (look.lag is not None and not look.lag.jobs):
             self._unserved_since = now
         if not look.consumers:
+            self._held_since = now
+        if not look.ready and now - self._held_since < LONGEST_LOAD:
             self._served_since = now
         self._judge(look, now)
         if look.done is not None and look.lag is not None:
@@ -81,7 +85,7 @@ class History:
             self.failures, self._lived = 0, 0.0
         if look.done is not None:
             self._done = look.done
-        for _ in range(look.failed):
+        if look.failed:  # several that die together died of one cause
             self.fail(now)
 
     def _need(self, consumers: int, now: float) -> None:

@@ -59,9 +59,9 @@ class ModelSeen:
     arrivals: float  # jobs a second
     idle_since: float  # when it last had work
     unserved_since: float  # since when work has waited without a ready consumer; now if it has not
-    served_since: float  # when the oldest consumer started
+    served_since: float  # when it was ready; now while it loads, but for half an hour at most
     needed_lately: int = 0  # the most it needed within hold_down
-    failures: int = 0  # consumers that died in a row
+    failures: int = 0  # rounds in a row in which consumers died
     failed_at: float = 0.0
 
 

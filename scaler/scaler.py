@@ -99,7 +99,7 @@ class Scaler:
                 wanted=decision.consumers,
                 reason=decision.reason,
             )
-            for one in alive[decision.consumers :]:
+            for one in sorted(alive, key=self._use)[: len(alive) - decision.consumers]:
                 await self._launcher.stop(one.id)
             for _ in range(decision.consumers - len(alive)):
                 history.start(now)
@@ -108,3 +108,8 @@ class Scaler:
                 except LaunchFailed as error:
                     history.fail(now)
                     logger.error("launch_failed", model=decision.model, error=str(error))
+
+    def _use(self, one: Launched) -> tuple[bool, bool]:
+        """The least useful first: those that load, and then those that were idle."""
+        at = self._host, one.pid
+        return self._workers.is_ready(*at), self._workers.is_busy(*at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common import topic, wire
@@ -10,7 +12,8 @@ from common.following import Follower
 from common.job_log import Delivery, JobLog, Start
 
 USUAL_COLD_START = 20.0  # seconds, of a model that was never seen to load
-SILENT = 60.0  # seconds after which a worker is gone that did not say so
+LONGEST_COLD_START = 600.0  # beyond it something was downloaded, which does not happen again
+SILENT = 3600.0  # seconds after which a worker is forgotten that did not say that it stops
 LATEST = 0.8  # what was measured before weighs so much when a heartbeat tells more
 
 
@@ -26,8 +29,10 @@ class _Pace:
 class Workers:
     """The last heartbeat of each worker, and the pace of each model."""
 
-    def __init__(self, log: JobLog) -> None:
+    def __init__(self, log: JobLog, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._last: dict[str, WorkerHeartbeat] = {}
+        self._heard: dict[str, float] = {}  # worker -> when, by our own clock
         self._loading: dict[str, float] = {}  # worker -> when it began
         self._paces: dict[str, _Pace] = {}
         self._follower = Follower(log, topic.WORKERS, start=Start.EARLIEST, take=self._take)
@@ -48,6 +53,14 @@ class Workers:
             if (last.host, last.pid) == (host, pid)
         )
 
+    def is_busy(self, host: str, pid: int) -> bool:
+        """Whether that worker had a job when it was heard of last."""
+        return any(
+            bool(last.running)
+            for last in self._last.values()
+            if (last.host, last.pid) == (host, pid)
+        )
+
     def seconds_per_job(self, model: str) -> float | None:
         """In one consumer; None before one has run a job."""
         pace = self._paces.get(model)
@@ -60,26 +73,31 @@ class Workers:
 
     def see(self, heartbeat: WorkerHeartbeat) -> None:
         """Remember what a worker said."""
+        worker, now = heartbeat.worker, self._clock()
+        before = self._last.get(worker)
+        if before is not None and heartbeat.at < before.at:  # the topic is read again
+            return
         pace = self._paces.setdefault(heartbeat.model, _Pace())
-        before = self._last.get(heartbeat.worker)
         jobs = heartbeat.jobs - (before.jobs if before else 0)
         if jobs > 0:
             pace.jobs = pace.jobs * LATEST + jobs
             pace.busy = pace.busy * LATEST + heartbeat.busy - (before.busy if before else 0.0)
         if heartbeat.state is WorkerState.LOADING:
-            self._loading.setdefault(heartbeat.worker, heartbeat.at)
+            self._loading.setdefault(worker, heartbeat.at)
         else:
-            began = self._loading.pop(heartbeat.worker, None)
+            began = self._loading.pop(worker, None)
             if began is not None and heartbeat.state is WorkerState.READY:
-                pace.cold_start = heartbeat.at - began
+                pace.cold_start = min(max(heartbeat.at - began, 0.0), LONGEST_COLD_START)
         if heartbeat.state in (WorkerState.LOADING, WorkerState.READY):
-            self._last[heartbeat.worker] = heartbeat
+            self._last[worker], self._heard[worker] = heartbeat, now
         else:
-            self._last.pop(heartbeat.worker, None)
-        silent = [name for name, last in self._last.items() if last.at < heartbeat.at - SILENT]
-        for name in silent:
-            del self._last[name]
-            self._loading.pop(name, None)
+            self._forget(worker)
+        for silent in [name for name, heard in self._heard.items() if heard < now - SILENT]:
+            self._forget(silent)
+
+    def _forget(self, worker: str) -> None:
+        for known in (self._last, self._heard, self._loading):
+            known.pop(worker, None)
 
     def _take(self, delivery: Delivery) -> None:
         self.see(wire.decode_heartbeat(delivery.value, delivery.headers))

@@ -88,8 +88,9 @@ class _Model:
 
     def __init__(self, system: System, service: NDArray[np.float64]) -> None:
         self.queue = [0, 0, 0]
-        self.busy = 0
+        self.busy = 0  # of those that are ready
         self.ready = 0
+        self.stopping = 0  # told to stop; each has a job to end
         self.done = 0
         self.loading: deque[tuple[int, int]] = deque()  # (ready at this tick, how many)
         self._system = system
@@ -105,14 +106,23 @@ class _Model:
     @property
     def devices(self) -> int:
         """Slots held: those that were told to stop hold theirs until their job has ended."""
-        return sum(count for _, count in self.loading) + max(self.ready, self.busy)
+        return self.alive + self.stopping
 
-    def begin(self, tick: int, arrivals: tuple[int, int, int]) -> None:
+    @property
+    def running(self) -> int:
+        """Jobs being worked on."""
+        return self.busy + self.stopping
+
+    def begin(self, tick: int, arrivals: tuple[int, int, int], chance: np.random.Generator) -> None:
         """Jobs end, consumers are ready, jobs arrive."""
         slot = tick % len(self._ends)
         ended = int(self._ends[slot])
         self._ends[slot] = 0
-        self.busy -= ended
+        of_stopping = ended
+        if self.busy:  # nobody knows whose job it was
+            of_stopping = int(chance.hypergeometric(self.stopping, self.busy, ended))
+        self.stopping -= of_stopping
+        self.busy -= ended - of_stopping
         self.done += ended
         while self.loading and self.loading[0][0] <= tick:
             self.ready += self.loading.popleft()[1]
@@ -123,11 +133,11 @@ class _Model:
         """As the scaler would see it: running jobs count to the lag, here as of normal priority."""
         high, normal, low = self.queue
         return Look(
-            lag=Lag(high, normal + self.busy, low),
+            lag=Lag(high, normal + self.running, low),
             done=self.done,
             consumers=self.alive,
             ready=self.ready,
-            stopping=max(self.busy - self.ready, 0),
+            stopping=self.stopping,
             seconds_per_job=self._system.seconds_per_job,
             cold_start=self._system.cold_start,
         )
@@ -142,12 +152,15 @@ class _Model:
                 at, count = self.loading.pop()
                 if count > 1:
                     self.loading.append((at, count - 1))
-            else:
-                self.ready -= 1
+                continue
+            if self.busy == self.ready:
+                self.busy -= 1
+                self.stopping += 1
+            self.ready -= 1
 
     def work(self, tick: int, chance: np.random.Generator) -> tuple[int, int, int]:
         """Free consumers take what waits, by the weights of the priorities; how many of each."""
-        free = min(max(self.ready - self.busy, 0), sum(self.queue))
+        free = min(self.ready - self.busy, sum(self.queue))
         taken = _by_weight(self.queue, free)
         for priority, count in enumerate(taken):
             self.queue[priority] -= count
@@ -172,10 +185,11 @@ def simulate(trace: Trace, rule: Rule, system: System) -> Outcome:
     changes: list[Change] = []
     tick = 0
     while tick < trace.ticks or (
-        tick < longest and any(sum(model.queue) or model.busy for model in models)
+        tick < longest and any(sum(model.queue) or model.running for model in models)
     ):
         for index, model in enumerate(models):
-            model.begin(tick, arriving[index][tick] if tick < trace.ticks else (0, 0, 0))
+            arrived = arriving[index][tick] if tick < trace.ticks else (0, 0, 0)
+            model.begin(tick, arrived, chance)
         wanted = rule.decide([model.look() for model in models], tick * TICK)
         for index, model in enumerate(models):
             if (before := model.alive) != wanted[index]:

@@ -15,6 +15,7 @@ from common.job import Priority
 Counts = NDArray[np.int64]
 TICK = 0.5  # seconds: a round of the scaler
 DAY = 86_400.0
+LONGEST = 7 * DAY  # of a trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +97,30 @@ def read_trace(file: Path) -> Trace:
     rows: list[tuple[float, str, int, int]] = []
     priorities = [str(priority) for priority in Priority]
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             for number, row in enumerate(csv.DictReader(lines), 2):
                 priority = row.get("priority") or str(Priority.NORMAL)
                 try:
                     second, jobs = float(row["second"]), int(row.get("jobs") or 1)
+                    if not row["model"]:
+                        raise ValueError("it names no model")
                     rows.append((second, row["model"], priorities.index(priority), jobs))
                 except (KeyError, TypeError, ValueError) as error:
                     raise SettingsInvalid(
                         f"{file}, line {number}: it is not second,model,priority,jobs with a "
                         f"priority of {', '.join(priorities)}: {error}"
                     ) from error
-                if not 0 <= second <= 366 * DAY or jobs < 0:
+                if not 0 <= second <= LONGEST or jobs < 0:
                     raise SettingsInvalid(
                         f"{file}, line {number}: seconds count from the trace's beginning, for a "
-                        "year at most, and jobs are not negative"
+                        "week at most, and jobs are not negative"
                     )
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingsInvalid(f"{file} cannot be read: {error}") from error
-    if not rows:
-        raise SettingsInvalid(f"{file}: it has a header and lines second,model,priority,jobs")
+    if not any(row[3] for row in rows):
+        raise SettingsInvalid(
+            f"{file}: no job is in it: it has a header and lines second,model,priority,jobs"
+        )
     models = sorted({row[1] for row in rows})
     arrivals = np.zeros((len(models), _ticks(max(row[0] for row in rows)) + 1, 3), np.int64)
     for second, model, priority, jobs in rows:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scaler.history import SETTLED_SECONDS, History
+from scaler.history import LONGEST_LOAD, SETTLED_SECONDS, History
 from scaler.observation import Decision, Lag, Look, Rules
 
 RULES = Rules(hold_down=60.0)
@@ -76,10 +76,23 @@ def test_work_waits_unserved_until_a_consumer_is_ready() -> None:
     assert history.see(ALIVE, 4.0).unserved_since == 4.0
 
 
-def test_a_model_is_served_since_it_had_a_consumer() -> None:
+def test_a_model_is_served_since_a_consumer_was_ready() -> None:
     history = new()
     assert history.see(replace(ALIVE, consumers=0, ready=0), 1.0).served_since == 1.0
-    assert history.see(ALIVE, 2.0).served_since == 1.0
+    assert history.see(replace(ALIVE, ready=0), 2.0).served_since == 2.0
+    assert history.see(ALIVE, 3.0).served_since == 2.0
+    assert history.see(ALIVE, 9.0).served_since == 2.0
+
+
+def test_a_model_that_loads_without_end_has_had_its_turn() -> None:
+    history, loading = new(), replace(ALIVE, ready=0)
+    history.see(loading, LONGEST_LOAD - 1)
+    assert history.see(loading, LONGEST_LOAD + 50).served_since == LONGEST_LOAD - 1
+
+
+def test_several_that_die_together_are_one_failure() -> None:
+    history = new()
+    assert history.see(replace(DEAD, failed=4), 1.0).failures == 1
 
 
 def test_the_most_that_was_needed_counts_for_the_hold_down() -> None:

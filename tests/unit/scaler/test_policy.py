@@ -110,6 +110,57 @@ def test_a_busy_model_keeps_its_only_slot_for_a_turn() -> None:
     assert decide(slow, patient, slots=1)["busy"] == 1
 
 
+def test_a_broken_model_seldom_takes_a_busy_ones_slot() -> None:
+    over = replace(BUSY, served_since=0.0)
+    broken = replace(WAITING, unserved_since=0.0, failures=3, failed_at=NOW - 8 * PATIENCE + 1)
+    assert decide(over, broken, slots=1)["busy"] == 1
+    assert decide(idle("idle", 30), broken, slots=1)["idle"] == 0
+    assert decide(over, broken, slots=1, now=NOW + 1)["busy"] == 0
+
+
+def test_one_that_waits_in_vain_stops_nobody_behind_it() -> None:
+    over = replace(BUSY, served_since=NOW - TURN)
+    broken = replace(WAITING, model="broken", unserved_since=NOW - 2 * PATIENCE, failures=3)
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    assert decide(over, broken, patient, slots=1)["busy"] == 0
+
+
+def test_a_model_of_unknown_lag_keeps_its_slots() -> None:
+    unknown = replace(BUSY, lag=None, consumers=3, ready=3, served_since=NOW - 9 * TURN)
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    assert decide(unknown, patient, slots=3) == {"busy": 3, "waiting": 0}
+
+
+def test_those_that_have_waited_for_their_patience_take_turns_by_age() -> None:
+    high = replace(WAITING, model="high", lag=Lag(high=9), unserved_since=NOW - PATIENCE)
+    older = replace(WAITING, model="older", unserved_since=NOW - PATIENCE - 1)
+    assert decide(high, older, slots=1) == {"high": 0, "older": 1}
+
+
+def test_who_has_waited_for_its_patience_comes_before_high_priority() -> None:
+    high = replace(WAITING, model="high", lag=Lag(high=9), unserved_since=NOW - PATIENCE / 2)
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    assert decide(high, patient, slots=1) == {"high": 0, "waiting": 1}
+
+
+def test_a_minimum_comes_before_all_others() -> None:
+    kept = replace(NOTHING, model="kept", rules=replace(RULES, minimum=2), consumers=1, ready=1)
+    high = replace(WAITING, lag=Lag(high=1), unserved_since=NOW - 9 * PATIENCE)
+    assert decide(kept, high, slots=2) == {"kept": 2, "waiting": 0}
+
+
+def test_idle_consumers_give_way_to_a_backlog_of_a_model_that_has_some() -> None:
+    behind = replace(BUSY, lag=Lag(normal=900))
+    assert decide(idle("idle", 5, consumers=3), behind, slots=4) == {"idle": 2, "busy": 1}
+
+
+def test_a_turn_is_long_enough_for_jobs_to_end() -> None:
+    slow = replace(BUSY, seconds_per_job=200.0, served_since=NOW - 419)
+    patient = replace(WAITING, unserved_since=NOW - PATIENCE)
+    assert decide(slow, patient, slots=1)["busy"] == 1
+    assert decide(replace(slow, served_since=NOW - 420), patient, slots=1)["busy"] == 0
+
+
 def test_nobody_starves() -> None:
     """Ten models with work without end share two slots: each is served within its bound."""
     models, slots, step = [f"m{number}" for number in range(10)], 2, 1.0

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log.sqlite.log import SqliteJobLog
-from scaler.workers import SILENT, USUAL_COLD_START, Workers
+from scaler.workers import LONGEST_COLD_START, SILENT, USUAL_COLD_START, Workers
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +16,10 @@ pytestmark = pytest.mark.anyio
 async def workers(tmp_path: Path) -> Workers:
     log = await SqliteJobLog.open(f"sqlite:///{tmp_path}/log.sqlite")
     await log.close()  # nothing is followed: heartbeats are handed in
-    return Workers(log)
+    return Workers(log, clock=lambda: NOW[0])
+
+
+NOW = [0.0]
 
 
 def heartbeat(
@@ -77,8 +81,44 @@ async def test_two_workers_count_each_for_itself(workers: Workers) -> None:
     assert 1.9 < seconds < 2.2
 
 
-async def test_a_worker_that_falls_silent_is_forgotten(workers: Workers) -> None:
+async def test_a_worker_that_falls_silent_is_forgotten_by_our_own_clock(workers: Workers) -> None:
     workers.see(heartbeat(WorkerState.READY, 0.0))
-    workers.see(heartbeat(WorkerState.READY, SILENT + 1, worker="another", pid=2))
+    workers.see(heartbeat(WorkerState.READY, 9e9, worker="of a wrong clock", pid=2))
+    assert workers.is_ready("h", 1)
+    NOW[0] += SILENT + 1
+    workers.see(heartbeat(WorkerState.READY, 1.0, worker="another", pid=3))
     assert not workers.is_ready("h", 1)
-    assert workers.is_ready("h", 2)
+    assert workers.is_ready("h", 3)
+
+
+async def test_what_is_read_again_changes_nothing(workers: Workers) -> None:
+    beats = [
+        heartbeat(WorkerState.LOADING, 0.0),
+        heartbeat(WorkerState.READY, 10.0),
+        heartbeat(WorkerState.READY, 20.0, jobs=5, busy=10.0),
+    ]
+    for beat in beats:
+        workers.see(beat)
+    for beat in beats:
+        workers.see(beat)
+        assert workers.is_ready("h", 1)
+        assert workers.seconds_per_job("m") == 2.0
+
+
+@pytest.mark.parametrize(("ready_at", "seconds"), [(-50.0, 0.0), (9000.0, LONGEST_COLD_START)])
+async def test_a_clock_that_jumps_or_a_download_makes_no_absurd_cold_start(
+    workers: Workers, ready_at: float, seconds: float
+) -> None:
+    workers.see(heartbeat(WorkerState.LOADING, 0.0))
+    workers._last.clear()  # as after a restart: what is older than the last would be passed over
+    workers.see(heartbeat(WorkerState.READY, ready_at))
+    assert workers.cold_start("m") == seconds
+
+
+async def test_a_worker_is_busy_while_it_has_a_job(workers: Workers) -> None:
+    ready = heartbeat(WorkerState.READY, 0.0)
+    workers.see(ready)
+    assert not workers.is_busy("h", 1)
+    workers.see(msgspec.structs.replace(ready, at=1.0, running=("job",)))
+    assert workers.is_busy("h", 1)
+    assert not workers.is_busy("h", 2)
