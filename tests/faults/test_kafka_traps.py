@@ -197,10 +197,11 @@ async def _take_all(log: JobLog, *subscriptions: Subscription) -> list[str]:
         while True:
             try:
                 deliveries = await subscription.receive(100, timeout=0.2)
+                # Before they are acknowledged, for then this may be canceled.
+                found.extend(delivery.key for delivery in deliveries)
                 await subscription.acknowledge(*deliveries)
             except LogUnavailable:
                 continue
-            found.extend(delivery.key for delivery in deliveries)
 
     taking = [asyncio.create_task(take(subscription)) for subscription in subscriptions]
     await settled(log)
