@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -14,6 +15,9 @@ from rich.table import Table
 
 from cli.exit_codes import ExitCode
 from common.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from scaler.simulation.system import Change
 
 console = Console(stderr=True)
 SHOWN = 20  # decisions
@@ -92,13 +96,21 @@ def simulate(
         for outcome in outcomes:
             print(json.dumps(outcome.figures(cold_start)))
         return
-    table = Table(title=f"{load.name}: {load.jobs:,} jobs, {load.hours:.1f} hours", box=SIMPLE)
+    title = f"{load.name}: {load.jobs:,} jobs, {load.hours:.1f} hours"
+    _print_table(title, [outcome.figures(cold_start) for outcome in outcomes])
+    _print_changes(outcomes[0].changes)
+
+
+def _print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    table = Table(title=title, box=SIMPLE)
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if table.columns else "left")
-    for outcome in outcomes:
-        table.add_row(*(_shown(value) for value in outcome.figures(cold_start).values()))
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
     Console().print(table)
-    changes = outcomes[0].changes
+
+
+def _print_changes(changes: Sequence[Change]) -> None:
     for change in changes[:SHOWN]:
         print(
             f"{change.at:9.1f} s  {change.model}: {change.before} -> {change.after}  "

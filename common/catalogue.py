@@ -52,9 +52,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     makes: Literal["text", "image"] | None = None  # of a custom model
     min: Annotated[int, Meta(ge=0)] = 0  # consumers that the scaler keeps even when idle
     max: Annotated[int, Meta(ge=1)] | None = None  # the most that it starts
-    target: Annotated[float, Meta(ge=0.1, le=1e6)] | None = (
-        None  # seconds in which what waits should be done
-    )
+    target: Annotated[float, Meta(ge=0.1, le=1e6)] | None = None  # seconds to drain what waits
     cooldown: Annotated[float, Meta(ge=0)] | None = None  # without work, before the last one stops
     hold_down: Annotated[float, Meta(ge=0)] | None = None  # fewer must have been enough for so long
     device: Annotated[str, Meta(pattern=DEVICE)] | None = None

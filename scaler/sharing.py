@@ -20,14 +20,14 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from scaler.observation import Decision, ModelSeen
+from scaler.observation import Decision, Lag, ModelSeen
 
 PATIENCE = 60.0  # seconds that work of a model without a consumer waits before it takes a slot
 LONGEST_PATIENCE = 32.0  # in patiences, of a model whose consumers die
 TURN = 120.0  # seconds that a model serves, at least, before it has to give its only slot
 
 
-def turn(model: ModelSeen) -> float:
+def _turn(model: ModelSeen) -> float:
     """Seconds that it may serve: worth its loading, and enough for jobs to end."""
     return max(TURN, 4 * model.cold_start, model.cold_start + 2 * (model.seconds_per_job or 0.0))
 
@@ -108,9 +108,7 @@ def _giver(
     idle = [
         model
         for model in may
-        if model.lag is not None
-        and model.lag.jobs == 0
-        and (pays or has_waited or now - model.idle_since >= model.cold_start)
+        if model.lag == Lag() and (pays or has_waited or now - model.idle_since >= model.cold_start)
     ]
     if idle:
         return min(idle, key=lambda model: model.idle_since)
@@ -119,5 +117,5 @@ def _giver(
     most = max(may, key=lambda model: given[model.model], default=None)
     if most is not None and given[most.model] > 1:
         return most
-    served = [model for model in may if now - model.served_since >= turn(model)]
+    served = [model for model in may if now - model.served_since >= _turn(model)]
     return min(served, key=lambda model: model.served_since, default=None)

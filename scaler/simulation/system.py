@@ -57,9 +57,7 @@ class Outcome:
     device_hours: float
     changes: list[Change]
     hours: float
-    waits: NDArray[
-        np.floating[Any]
-    ]  # seconds until a job starts: the lengths that there are, rising
+    waits: NDArray[np.floating[Any]]  # seconds until a job starts: all that there are, rising
     counts: Counts  # jobs of each
     consumers: NDArray[np.int64]  # by tick, all models
     waiting: NDArray[np.int64]  # by tick, all models
@@ -104,8 +102,8 @@ class _Model:
         return self.ready + sum(count for _, count in self.loading)
 
     @property
-    def devices(self) -> int:
-        """Slots held: those that were told to stop hold theirs until their job has ended."""
+    def slots(self) -> int:
+        """Those held: those that were told to stop hold theirs until their job has ended."""
         return self.alive + self.stopping
 
     @property
@@ -199,7 +197,7 @@ def simulate(trace: Trace, rule: Rule, system: System) -> Outcome:
                 changes.append(change)
                 model.scale(tick, wanted[index])
             starts[index].append(model.work(tick, chance))
-        consumers.append(sum(model.devices for model in models))
+        consumers.append(sum(model.slots for model in models))
         waiting.append(sum(sum(model.queue) for model in models))
         tick += 1
     waits, counts = _waits(trace, np.array(starts, np.int64))

@@ -381,6 +381,21 @@ async def test_a_long_load_goes_on_telling_that_it_loads(tmp_path: Path) -> None
         assert [beat.state for beat in told[:3]] == [WorkerState.LOADING] * 3
 
 
+async def test_the_first_job_is_told_at_once_with_the_seconds_that_it_took(
+    echo: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.reporter.HEARTBEAT_SECONDS", 3600.0)
+    echo.start()
+    await echo.events(await echo.submit(prompt="x", delay=0.2), ended)
+    last = (await heartbeats(echo.log))[-1]
+    deadline = time.monotonic() + 60
+    while last.jobs == 0 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+        last = (await heartbeats(echo.log))[-1]
+    assert (last.jobs, last.state) == (1, WorkerState.READY)
+    assert last.busy >= 0.2
+
+
 async def test_the_five_metrics_stand_where_the_heartbeat_says(echo: Bench) -> None:
     echo.start()
     await echo.events(await echo.submit(prompt="x"), ended)
