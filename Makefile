@@ -59,6 +59,6 @@ ifeq ($(TORCH_BACKEND),)
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
 else
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --torch-backend $(TORCH_BACKEND) \
-		--editable '.[api,consumers,scaler,simulation,tests]'
+		--editable '.[api,consumers,scaler,simulation,tests,traces,tui]'
 endif
 	@touch $@
