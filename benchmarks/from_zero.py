@@ -19,10 +19,10 @@ import psutil
 from benchmarks.figures import show
 from common.job import JobSpec
 from common.job_log import open_job_log
+from common.scaling import Rules
 from common.topic import job_topic
 from common.wire import HEADERS, encode
 from scaler.launchers import ProcessLauncher
-from scaler.observation import Rules
 from scaler.policy import Policy
 from scaler.scaler import ROUND_SECONDS, Scaler
 
@@ -44,7 +44,8 @@ async def measure(folder: Path) -> list[float]:
     }
     log = await open_job_log(url, partitions=4)
     scaler = Scaler(
-        rules={ECHO: Rules(cooldown=0.0)},
+        models=[ECHO],
+        rules_of=lambda _, __: Rules(cooldown=0.0),
         log=log,
         launcher=ProcessLauncher(grace_seconds=5),
         policy=Policy(1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import dead_letters, keys, predictions, webhooks
+from cli import dead_letters, keys, predictions, scaler, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.repair import repair
@@ -36,6 +36,7 @@ app.command(name="webhook-listen", rich_help_panel=_WEBHOOKS)(webhook_listen)
 app.add_typer(keys.app, name="keys", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(doctor)
 app.command(rich_help_panel=_KEEP)(repair)
+app.add_typer(scaler.app, name="scaler", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(simulate)
 
 

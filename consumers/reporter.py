@@ -59,16 +59,19 @@ class Metrics:
             registry=self.registry,
         ).labels(model)
         self._processes: dict[int, psutil.Process] = {}
+        self.memory = 0  # bytes, at the last look
 
     def look(self, *pids: int) -> None:
         """Measure the processes; the first look at one only begins its CPU count."""
         cpu = ram = 0.0
+        self.memory = 0
         known: dict[int, psutil.Process] = {}
         for pid in pids:
             try:
                 process = self._processes.get(pid) or psutil.Process(pid)
                 cpu += process.cpu_percent(interval=None)
                 ram += process.memory_percent()
+                self.memory += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
             known[pid] = process
@@ -91,6 +94,7 @@ class Reporter:
         self.running: tuple[str, ...] = ()
         self._jobs = 0
         self._busy = 0.0
+        self._moved_at = 0.0
         self._news = asyncio.Event()  # the next heartbeat is not to wait
         self._state = WorkerState.LOADING
         self._reason = ""
@@ -116,6 +120,8 @@ class Reporter:
             metrics_port=self._server[0].server_port if self._server else None,
             jobs=self._jobs,
             busy=self._busy,
+            moved_at=self._moved_at,
+            memory=self.metrics.memory,
         )
         try:
             await self._log.append(WORKERS, self.worker, encode(heartbeat), HEADERS)
@@ -126,8 +132,13 @@ class Reporter:
         """One more job has run. The first is told at once, for the scaler to know how long."""
         self._jobs += 1
         self._busy += seconds
+        self.moved()
         if self._jobs == 1:
             self._news.set()
+
+    def moved(self) -> None:
+        """A job has got further: whatever else waits, this worker does not hang."""
+        self._moved_at = time.time()
 
     async def beat(self) -> None:
         """Go on until the task is canceled."""

@@ -5,41 +5,32 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from common.catalogue import Catalogue, ModelSpec, read_catalogue
+from common.catalogue import Catalogue, read_catalogue
 from common.errors import CatalogueInvalid, SettingsInvalid
 from common.job_log import open_job_log
 from common.outage import until_available
 from common.processes import stop_at_signal
+from common.scaling import ModelScaling, Rules, rules_of, usual_rules
 from common.settings import Settings
 from common.startup import begin
 from scaler.launchers import ProcessLauncher
-from scaler.observation import Rules
 from scaler.policy import Policy
 from scaler.scaler import Scaler
 
 USAGE = 2
 
 
-def rules_of(model: ModelSpec, settings: Settings) -> Rules:
-    """What the model's line says, and the settings for the rest."""
-
-    def first(of_line: float | None, of_all: float) -> float:
-        return of_all if of_line is None else of_line
-
-    return Rules(
-        minimum=min(model.min, settings.partitions),
-        maximum=min(model.max or max(model.min, 1), settings.partitions),
-        target=first(model.target, settings.target_seconds),
-        cooldown=first(model.cooldown, settings.cooldown_seconds),
-        hold_down=first(model.hold_down, settings.hold_down_seconds),
-    )
-
-
 async def scale(catalogue: Catalogue, settings: Settings) -> None:
     """Until SIGTERM or SIGINT; every consumer that it started has ended then."""
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
+    usual = usual_rules(settings)
+
+    def rules(model: str, changed: ModelScaling) -> Rules:
+        return rules_of(catalogue[model], usual, settings.partitions, changed)
+
     scaler = Scaler(
-        rules={model.name: rules_of(model, settings) for model in catalogue},
+        models=[model.name for model in catalogue],
+        rules_of=rules,
         log=log,
         launcher=ProcessLauncher(grace_seconds=settings.grace_seconds),
         policy=Policy(settings.slots),

@@ -9,8 +9,9 @@ import pytest
 
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log import JobLog
+from common.scaling import Rules
 from scaler.launchers import Launched, Launcher
-from scaler.observation import Decision, Lag, Rules
+from scaler.observation import Decision, Lag
 from scaler.policy import Policy
 from scaler.queues import Queue
 from scaler.scaler import Scaler
@@ -39,7 +40,13 @@ class Recording(Launcher):
 
 async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> None:
     launcher = Recording()
-    scaler = Scaler(rules={"m": Rules(maximum=9)}, log=log, launcher=launcher, policy=Policy(9))
+    scaler = Scaler(
+        models=["m"],
+        rules_of=lambda _, __: Rules(maximum=9),
+        log=log,
+        launcher=launcher,
+        policy=Policy(9),
+    )
     ready, loading = WorkerState.READY, WorkerState.LOADING
     states = {1: (ready, ("job",)), 2: (loading, ()), 3: (ready, ()), 4: (ready, ("other",))}
     for pid, (state, running) in states.items():
@@ -56,6 +63,6 @@ async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> Non
     launched = [Launched(str(pid), "m", pid) for pid in states]
     scaler._see("m", Queue(Lag(normal=2), 0), launched, 0.0)
 
-    await scaler._apply([Decision("m", 2, "")], launched, 0.0)
+    await scaler._apply(Decision("m", 2, ""), launched, 0.0)
 
     assert launcher.stopped == ["2", "3"]

@@ -122,3 +122,24 @@ async def test_a_worker_is_busy_while_it_has_a_job(workers: Workers) -> None:
     workers.see(msgspec.structs.replace(ready, at=1.0, running=("job",)))
     assert workers.is_busy("h", 1)
     assert not workers.is_busy("h", 2)
+
+
+async def test_a_job_that_gets_further_is_noted_by_our_own_clock(workers: Workers) -> None:
+    NOW[0] = 5.0
+    first = heartbeat(WorkerState.READY, 1.0)
+    workers.see(first)
+    assert workers.moved("m") == float("-inf")
+    NOW[0] = 6.0
+    moved = msgspec.structs.replace(first, at=2.0, moved_at=1.5)
+    workers.see(moved)
+    NOW[0] = 7.0
+    workers.see(msgspec.structs.replace(moved, at=3.0))
+    assert workers.moved("m") == 6.0
+
+
+async def test_the_most_that_a_worker_held_is_what_a_model_needs(workers: Workers) -> None:
+    assert workers.memory("m") == 0
+    first = heartbeat(WorkerState.READY, 1.0)
+    for at, memory in ((1.0, 100), (2.0, 300), (3.0, 200)):
+        workers.see(msgspec.structs.replace(first, at=at, memory=memory))
+    assert workers.memory("m") == 300
