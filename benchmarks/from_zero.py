@@ -45,7 +45,8 @@ async def measure(rig: ProcessRig | DockerRig, url: str) -> tuple[list[float], l
     scaler = Scaler(rules=rules, log=log, launcher=rig.launcher([ECHO]), policy=Policy(1))
     stop = asyncio.Event()
     scaling = asyncio.create_task(scaler.run(stop))
-    starts, running = [], []
+    starts: list[float] = []
+    running: list[float] = []
     for number in range(ROUNDS):
         while await made():  # noqa: ASYNC110  another process decides
             await asyncio.sleep(0.05)
