@@ -45,12 +45,15 @@ class ScalingDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelScalingView(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules of a model as they are now: seconds, and consumers. `changed` is not its line's."""
+    """The rules of a model as they are now: seconds, and consumers. `changed` is not its line's.
+
+    `max` is null where neither says one: it may have one on each device of the scaler's host.
+    """
 
     model: str
     paused: bool
     min: int
-    max: int
+    max: int | None
     target: float
     cooldown: float
     hold_down: float

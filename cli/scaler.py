@@ -40,7 +40,7 @@ class ModelScaling(msgspec.Struct, frozen=True):
     ready: int
     loading: int
     min: int
-    max: int
+    max: int | None  # None: one on each device
     target: float
     cooldown: float
     hold_down: float
@@ -147,7 +147,7 @@ def _row(model: ModelScaling) -> tuple[str, ...]:
         str(model.ready),
         str(model.loading),
         str(model.min),
-        str(model.max),
+        "a device" if model.max is None else str(model.max),
         f"{model.target:g} s",
         " ".join([*changed, *(["paused"] if model.paused else [])]) or "-",
         _last(model.last),

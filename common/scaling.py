@@ -105,9 +105,10 @@ def rules_of(
     )
 
 
-def usual_rules(settings: Settings) -> Rules:
-    """Of a model whose line says nothing."""
+def usual_rules(settings: Settings, *, copies: int = 1) -> Rules:
+    """Of a model whose line says nothing; `copies` of it have a device of their own."""
     return Rules(
+        maximum=copies,
         target=settings.target_seconds,
         cooldown=settings.cooldown_seconds,
         hold_down=settings.hold_down_seconds,

@@ -13,9 +13,10 @@ from dataclasses import replace
 import psutil
 import structlog
 
-from common.errors import LaunchFailed
+from common.errors import LauncherUnavailable, LaunchFailed, LogUnavailable
 from common.job_log import JobLog
 from common.scaling import ModelScaling, Rules, ScalingMode
+from scaler.devices import Devices
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
 from scaler.lead import Lead
@@ -47,15 +48,17 @@ class Scaler:
         log: JobLog,
         launcher: Launcher,
         policy: Policy,
+        devices: Devices | None = None,
     ) -> None:
+        """Without `devices` consumers are not told which to use."""
         self._models = models
         self._rules_of = rules_of
         self._queues = Queues(log, models)
         self._launcher = launcher
         self._policy = policy
+        self._devices = devices or Devices()
         self._workers = Workers(log)
-        self._host = socket.gethostname()
-        name = f"{self._host}-{os.getpid()}-{secrets.token_hex(3)}"
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._lead = Lead(log, name)
         self._live = LiveSettings(log, name)
         self._telling = Telling(log, name)
@@ -71,7 +74,11 @@ class Scaler:
         self._lead.start()
         try:
             while not stop.is_set():
-                await self._turn(clock())
+                try:
+                    await self._turn(clock())
+                except (LauncherUnavailable, LogUnavailable) as error:
+                    # Unknown is never zero: nothing changes.
+                    logger.error("round_passed_over", error=str(error))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
         finally:
@@ -92,7 +99,7 @@ class Scaler:
             logger.warning("lead_lost")
             self._leads = False
             self._histories.clear()
-            await self._launcher.close()
+            await self._launcher.let_go()
 
     async def _round(self, now: float) -> None:
         launched = await self._launcher.running()
@@ -115,13 +122,19 @@ class Scaler:
     def _see(self, model: str, queue: Queue, launched: list[Launched], now: float) -> ModelSeen:
         for one in launched:
             if one.failed:
-                logger.warning("consumer_died", model=model, exit_code=one.exit_code)
+                logger.warning(
+                    "consumer_died",
+                    model=model,
+                    worker=one.id,
+                    exit_code=one.exit_code,
+                    output=one.output,
+                )
         works = [one for one in launched if one.works]
         look = Look(
             lag=queue.lag,
             done=queue.done,
             consumers=len(works),
-            ready=sum(self._workers.is_ready(self._host, one.pid) for one in works),
+            ready=sum(self._workers.is_ready(one.id) for one in works),
             stopping=sum(one.stopping and one.exit_code is None for one in launched),
             failed=sum(one.failed for one in launched),
             seconds_per_job=self._workers.seconds_per_job(model),
@@ -146,15 +159,15 @@ class Scaler:
         for _ in range(decision.consumers - len(alive)):
             history.start(now)
             try:
-                await self._launcher.start(decision.model)
+                device = self._devices.choose(decision.model, launched)
+                launched.append(await self._launcher.start(decision.model, device))
             except LaunchFailed as error:
                 history.fail(now)
                 logger.error("launch_failed", model=decision.model, error=str(error))
 
     def _use(self, one: Launched) -> tuple[bool, bool]:
         """The least useful first: those that load, and then those that were idle."""
-        at = self._host, one.pid
-        return self._workers.is_ready(*at), self._workers.is_busy(*at)
+        return self._workers.is_ready(one.id), self._workers.is_busy(one.id)
 
 
 def _memory() -> Memory:

@@ -195,7 +195,7 @@ def _view(
         model=model.name,
         paused=changed.paused,
         min=rules.minimum,
-        max=rules.maximum,
+        max=None if (changed.max or model.max) is None else rules.maximum,
         target=rules.target,
         cooldown=rules.cooldown,
         hold_down=rules.hold_down,

@@ -36,21 +36,22 @@ class Counting(Launcher):
     """Starts nothing real: what was started is counted, and lives until it is stopped."""
 
     def __init__(self) -> None:
+        super().__init__([ECHO])
         self.alive: list[str] = []
         self.started = 0
 
     async def running(self) -> list[Launched]:
-        return [Launched(id, ECHO, 0) for id in self.alive]
+        return [Launched(id, ECHO) for id in self.alive]
 
-    async def start(self, model: str) -> Launched:
+    async def _start(self, model: str, device: str) -> Launched:  # noqa: ARG002
         self.started += 1
         self.alive.append(str(self.started))
-        return Launched(self.alive[-1], model, 0)
+        return Launched(self.alive[-1], model)
 
     async def stop(self, id: str) -> None:
         self.alive.remove(id)
 
-    async def close(self) -> None:
+    async def let_go(self) -> None:
         self.alive.clear()
 
 

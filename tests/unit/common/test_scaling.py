@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from common.catalogue import ModelSpec
-from common.scaling import ModelScaling, Rules, rules_of
+from common.scaling import ModelScaling, Rules, rules_of, usual_rules
+from common.settings import Settings
 
 USUAL = Rules(target=7, cooldown=8, hold_down=9)
 LINE = ModelSpec(name="o/m", min=2, max=3, target=1, cooldown=0, hold_down=0)
@@ -15,6 +16,12 @@ def test_a_line_that_says_nothing_has_the_settings_and_one_consumer() -> None:
 
 def test_what_a_line_says_goes_before_zero_included() -> None:
     assert rules_of(LINE, USUAL, 4) == Rules(2, 3, 1, 0, 0)
+
+
+def test_without_a_max_it_may_have_one_on_each_device() -> None:
+    usual = usual_rules(Settings(), copies=2)
+    assert rules_of(ModelSpec(name="o/m"), usual, 4).maximum == 2
+    assert rules_of(ModelSpec(name="o/m", max=1), usual, 4).maximum == 1
 
 
 def test_a_minimum_without_a_max_is_the_most() -> None:
