@@ -7,6 +7,7 @@ import typer
 from cli import dead_letters, keys, predictions, scaler, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
+from cli.k8s import k8s
 from cli.repair import repair
 from cli.simulate import simulate
 from cli.submit import submit
@@ -38,6 +39,7 @@ app.command(rich_help_panel=_KEEP)(doctor)
 app.command(rich_help_panel=_KEEP)(repair)
 app.add_typer(scaler.app, name="scaler", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(simulate)
+app.command(rich_help_panel=_KEEP)(k8s)
 
 
 @app.callback()
