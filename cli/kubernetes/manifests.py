@@ -21,8 +21,8 @@ from cli.kubernetes.scaling import scaled_object, trigger_authentication
 from cli.kubernetes.servers import Servers, servers_of
 from common.catalogue import Catalogue, ModelSpec
 from common.errors import SettingsInvalid
+from common.scaling import rules_of, usual_rules
 from common.settings import Settings
-from scaler.__main__ import rules_of
 
 Files = dict[str, list[Object]]
 
@@ -38,6 +38,10 @@ NOT_SHARED = {
     "model_names",
     "benchmark_file",
     "metrics_port",
+    "worker",
+    "launcher",
+    "compose_project",
+    "devices",
     "slots",
     "crash_at",
 }
@@ -105,7 +109,7 @@ def _model(
     # another replaces it: there might be no GPU for it.
     update = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     deployment = _deployment(metadata, {"strategy": update}, pod, state)
-    rules = rules_of(model, settings)
+    rules = rules_of(model, usual_rules(settings), settings.partitions)
     return [deployment, scaled_object(model.name, metadata, rules, servers, choices)]
 
 

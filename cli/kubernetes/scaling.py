@@ -10,9 +10,9 @@ from cli.kubernetes.pods import Object
 from cli.kubernetes.servers import KAFKA_PASSWORD, KAFKA_USER, Servers
 from common.errors import SettingsInvalid
 from common.job import Priority
+from common.scaling import Rules
 from common.topic import consumer_group, job_topic
 from scaler.demand import TARGETS
-from scaler.observation import Rules
 
 API_VERSION = "keda.sh/v1alpha1"
 AUTHENTICATION = "darkroom-kafka"
