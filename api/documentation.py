@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from api.links import add_links
+from api.live import schemas as live_schemas
 from api.problems import CODES, Problem, document
 from api.schemas import components
 from api.webhooks import schemas as webhook_schemas
@@ -104,7 +105,7 @@ def add_documentation(app: FastAPI) -> None:
         if not app.openapi_schema:
             schema = generated()
             _drop_default_errors(schema)
-            schema["components"]["schemas"] = components(webhook_schemas)
+            schema["components"]["schemas"] = components(webhook_schemas, live_schemas)
             add_links(schema)
         return generated()
 
