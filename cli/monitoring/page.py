@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.events import Resize
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
@@ -165,10 +167,11 @@ class Page(App[ExitCode | CommandFailed]):
         width = self.size.width
         head = head_of(self.contact, width)
         for screen in self.screen_stack:
-            if isinstance(screen, Overview):
-                screen.show(head, width)
-            elif isinstance(screen, Details):
-                screen.show(head)
+            with suppress(NoMatches):  # it is being built up, or taken down
+                if isinstance(screen, Overview):
+                    screen.show(head, width)
+                elif isinstance(screen, Details):
+                    screen.show(head)
 
     def on_panel_chosen(self, event: Panel.Chosen) -> None:
         self.push_screen(Details(event.model, self.contact))

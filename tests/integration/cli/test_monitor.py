@@ -244,7 +244,8 @@ async def test_two_hundred_models_scroll_and_cost_the_page_and_the_server_little
         await watched.press("end", "ctrl+end")
         await watched.shows("many/model-198")
         before, began = asked(parts), time.monotonic()
-        await api.submit(jpeg, "many/model-150")
+        async with Client(parts.settings.public_url) as client:
+            await client.submit(jpeg, {"model": "many/model-150"})
         await watched.shows("many/model-198", "waiting 1")  # the cursor stayed where it was
         took = []
         panel = watched.page.query_one("#models", Panel)
