@@ -26,9 +26,7 @@ def monitor(url: UrlOption = DEFAULT_URL, key: KeyOption = None) -> None:
         from cli.monitoring.page import Page
     except ModuleNotFoundError as error:
         console.print(
-            f"{error.name} is not installed: pip install 'darkroom[tui]'",
-            style="red",
-            markup=False,
+            "textual is not installed: pip install 'darkroom[tui]'", style="red", markup=False
         )
         raise typer.Exit(ExitCode.USAGE) from error
     raise typer.Exit(run(_show(Page, url, key), interrupted="Interrupted."))
