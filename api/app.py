@@ -27,6 +27,7 @@ from api.dependencies import Parts
 from api.documentation import add_documentation, problem_responses
 from api.intake.pictures import PictureLimits
 from api.intake.uploads import UploadBudget
+from api.live.activity import Activity
 from api.live.queues import Queues
 from api.live.waiting import Waiters
 from api.live.watching import Watching
@@ -35,6 +36,7 @@ from api.metrics import Metrics
 from api.observing import REQUEST_ID, Observing
 from api.problems import Problem, problem_response
 from api.routes import (
+    activity,
     dead_letters,
     describer,
     diffusion,
@@ -81,6 +83,7 @@ ROUTERS = (
     replays,
     files,
     models,
+    activity,
     diffusion,
     describer,
 )
@@ -121,11 +124,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         accepting = Accepting(database)
         workers, backlog = WorkersSeen(log), Backlog(database)
-        queues = Queues(log, workers, metrics)
+        queues, activity = Queues(log, workers, metrics), Activity()
 
         def told(update: JobUpdate) -> None:
             queues.take(update)
             backlog.take(update)
+            activity.take(update)
 
         watching = Watching(log, database, told=told)
         parts = Parts(
@@ -149,6 +153,7 @@ def create_app(
             waiters=Waiters(watching),
             workers=workers,
             queues=queues,
+            activity=activity,
             uploads=UploadBudget(settings.max_upload_bytes_in_flight),
             limits=PictureLimits.of(settings),
             url_guard=url_guard,

@@ -16,6 +16,7 @@ from api.database import jobs
 from api.database.database import Database
 from api.intake.pictures import PictureLimits
 from api.intake.uploads import UploadBudget
+from api.live.activity import Activity
 from api.live.queues import Queues
 from api.live.waiting import Waiters
 from api.live.watching import Watching
@@ -53,6 +54,7 @@ class Parts:
     waiters: Waiters
     workers: WorkersSeen
     queues: Queues
+    activity: Activity
     uploads: UploadBudget
     limits: PictureLimits
     url_guard: UrlGuard  # of images

@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import scaling_schemas
 from api.links import add_links
+from api.live import schemas as live_schemas
 from api.problems import CODES, Problem, document
 from api.schemas import components
 from api.webhooks import schemas as webhook_schemas
@@ -105,7 +106,8 @@ def add_documentation(app: FastAPI) -> None:
         if not app.openapi_schema:
             schema = generated()
             _drop_default_errors(schema)
-            schema["components"]["schemas"] = components(webhook_schemas, scaling_schemas)
+            modules = (live_schemas, scaling_schemas, webhook_schemas)
+            schema["components"]["schemas"] = components(*modules)
             add_links(schema)
         return generated()
 

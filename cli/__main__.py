@@ -8,6 +8,7 @@ from cli import dead_letters, keys, predictions, scaler, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.k8s import k8s
+from cli.monitor import monitor
 from cli.repair import repair
 from cli.simulate import simulate
 from cli.submit import submit
@@ -35,6 +36,7 @@ app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=_LOOK)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_WEBHOOKS)
 app.command(name="webhook-listen", rich_help_panel=_WEBHOOKS)(webhook_listen)
 app.add_typer(keys.app, name="keys", rich_help_panel=_KEEP)
+app.command(rich_help_panel=_KEEP)(monitor)
 app.command(rich_help_panel=_KEEP)(doctor)
 app.command(rich_help_panel=_KEEP)(repair)
 app.add_typer(scaler.app, name="scaler", rich_help_panel=_KEEP)

@@ -166,6 +166,20 @@ class Client:
         """What the server answers to a call with httpx's `options`, read as `kind`."""
         return self._decoded(await self._call(method, path, **options), kind)
 
+    async def ask_once(self, kind: type[T], path: str, *, seconds: float) -> T:
+        """What the server answers to a GET now, for those who will ask again anyway.
+
+        The message of ServerUnavailable is the reason alone.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await self._once("GET", path, {})
+        except TimeoutError as error:
+            raise ServerUnavailable(f"no answer within {seconds:g} s") from error
+        except _TryAgain as error:
+            raise ServerUnavailable(str(error)) from error
+        return self._decoded(reply, kind)
+
     def open_stream(self, path: str, last: str) -> AbstractAsyncContextManager[httpx2.Response]:
         """The reply to a request for events, after the one with the id `last`, if there was one."""
         headers = {"Last-Event-ID": last} if last else {}

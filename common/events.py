@@ -110,6 +110,8 @@ class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     started_at: float | None = None  # of the latest attempt
     predict_time: float | None = None  # seconds in the engine, of a job that succeeded
     progress: float | None = None  # 0 to 1, of the running attempt
+    worker: str = ""  # who runs it, where this update knows
+    error_code: str = ""  # of a job that failed or was canceled
 
 
 class CancelJob(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cancel"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ from api.database import backlog
 from api.database.backlog import Waiting
 from api.database.database import Database
 from common.events import JobUpdate
-from common.job import Job, JobState
+from common.job import Job, JobState, Priority
 from common.outage import until_available
 
 EVERY_SECONDS = 1.0  # between two counts
@@ -38,6 +38,7 @@ class Backlog:
         self._committed: set[str] = set()  # those of `_since` that a count will see
         self._lately: Counter[object] = Counter()
         self._task: asyncio.Task[None] | None = None
+        self.known = False  # whether the last count worked
 
     async def start(self) -> None:
         """Count once, and go on counting. Waits for the ledger."""
@@ -69,6 +70,14 @@ class Backlog:
         kinds = (kind for kind in both if isinstance(kind, Waiting) and self._number(kind) > 0)
         return {kind.model for kind in kinds if owner in (None, kind.owner)}
 
+    def by_priority(self) -> dict[str, Counter[Priority]]:
+        """Of each model that has some, everyone's jobs by the priority that was asked for."""
+        numbers: defaultdict[str, Counter[Priority]] = defaultdict(Counter)
+        for kind in {*self._counted, *self._lately}:
+            if isinstance(kind, Waiting):
+                numbers[kind.model][kind.priority] += self._number(kind)
+        return numbers
+
     @contextmanager
     def adding(self, job: Job) -> Iterator[None]:
         """One more waits, or will at the end of this; not if that is an exception."""
@@ -98,6 +107,7 @@ class Backlog:
         self._counted = Counter()
         for kind, number in counted.items():
             self._counted.update(dict.fromkeys(_sums(kind), number))
+        self.known = True
         for job in seen:
             self._forget(job)
 
@@ -121,6 +131,7 @@ class Backlog:
             try:
                 await self.count()
             except Exception as error:  # noqa: BLE001  the loop's edge: the last count stays
+                self.known = False
                 _log.warning("backlog_not_counted", reason=str(error))
             pause = max(EVERY_SECONDS, _SHARE * (time.monotonic() - began))
 

@@ -55,6 +55,7 @@ class Standing:
 
     @property
     def update(self) -> JobUpdate:
+        running = self.attempts.get(self.token or "")  # those that were read, and new ones
         return JobUpdate(
             job=self.job,
             owner=self.owner,
@@ -64,6 +65,7 @@ class Standing:
             at=self.at,
             started_at=self.started_at,
             progress=self.progress,
+            worker=running.worker if running else "",
         )
 
     def take(self, event: JobEvent) -> None:

@@ -132,6 +132,7 @@ def _update(row: Row[*tuple[Any, ...]], end: End, sequence: int) -> JobUpdate:
         at=end.at,
         started_at=row.started_at,
         predict_time=end.predict_time,
+        error_code=end.error_code or "",
     )
 
 

@@ -94,6 +94,7 @@ async def start_first(connection: AsyncConnection, event: JobStarted) -> JobUpda
         model=row.model,
         at=event.at,
         started_at=event.at,
+        worker=event.worker,
     )
 
 

@@ -109,6 +109,10 @@ class Queues:
         bounds = self._bounds(model)
         return None if bounds is None else sum(each.lag for each in bounds.values())
 
+    def seconds_per_job(self, model: str) -> float | None:
+        """Of one worker; None while no job of the model was seen to end."""
+        return self._rates.seconds_per_job(model)
+
     def drain_seconds(self, model: str, jobs: float) -> float | None:
         """How long the model takes for so many jobs as it is now; None while that is not known."""
         seconds, wait = self._rates.seconds_per_job(model), self._workers.seconds_to_ready(model)

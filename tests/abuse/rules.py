@@ -78,6 +78,7 @@ RULES = {
     "GET /v1/models/{owner}/{name}": Rule(),
     "GET /v1/models/{owner}/{name}/versions": Rule(),
     "GET /v1/models/{owner}/{name}/versions/{version_id}": Rule(),
+    "GET /v1/activity": Rule(),
     "POST /api/diffusion": Rule(sent=_FORM),
     "POST /api/v1/predictions": Rule(sent=_PICTURE),
     "GET /metrics": Rule(scope=Scope.MONITOR),

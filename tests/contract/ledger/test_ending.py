@@ -61,6 +61,7 @@ async def test_a_cancel_ends_a_job_and_a_second_one_changes_nothing(
         sequence=1,
         model=job.spec.model,
         at=5.0,
+        error_code="canceled",
     )
     assert first is not None
     assert (first.state, first.error_code, first.completed_at) == (

@@ -43,6 +43,7 @@ async def test_of_racing_first_starts_one_is_taken_by_the_single_statement(
         model=job.spec.model,
         at=now.started_at or 0,
         started_at=now.started_at,
+        worker="w",
     )
     assert taken == [expected]
     assert (now.state, now.attempt, now.sequence) == (JobState.PROCESSING, 1, 1)

@@ -17,13 +17,13 @@ from tests.integration.api.running import Api
 
 @asynccontextmanager
 async def served(
-    api: Api, settings: Settings, *, unsent: int | None = None
+    api: Api, settings: Settings, *, port: int = 0, unsent: int | None = None
 ) -> AsyncIterator[Parts]:
     """Its parts; `settings.public_url` of them says where it listens.
 
     `unsent`: the bytes of a reply that the kernel keeps while the client does not read.
     """
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
+    listening = socket.create_server(("127.0.0.1", port), backlog=1000)
     if unsent is not None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unsent)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"

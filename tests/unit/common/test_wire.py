@@ -117,6 +117,7 @@ MESSAGES: dict[str, tuple[msgspec.Struct, Decode]] = {
             at=AT,
             started_at=AT,
             progress=0.5,
+            worker="w1",
         ),
         decode_update,
     ),
