@@ -20,7 +20,7 @@ try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 except ModuleNotFoundError as error:
     raise SettingsInvalid(
         "DARKROOM_OTLP_ENDPOINT is set, and the packages that export traces are not installed: "
@@ -42,8 +42,8 @@ class OtlpExporter:
         resource = Resource.create({"service.name": service, "service.instance.id": instance})
         # Its own way to stop waits for as long as it takes.
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        receiver = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-        self._provider.add_span_processor(BatchSpanProcessor(receiver))
+        self._sending: SpanExporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(self._sending))
         self._tracer = self._provider.get_tracer("darkroom")
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_Seldom())
@@ -63,6 +63,8 @@ class OtlpExporter:
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
+        if closing.is_alive():
+            self._sending.shutdown()  # no further tries
 
 
 class _OtlpSpan(Span):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 
 import pytest
 
 from common import tracing
 from common.otlp import CLOSE_SECONDS
-from tests.e2e.stack import free_port
+from tests.e2e.stack import eventually, free_port
 from tests.otlp import OtlpReceiver
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -74,6 +75,10 @@ def begin_many() -> float:
     return time.monotonic() - began
 
 
+def nobody_sends() -> bool:
+    return not any("OtelBatch" in thread.name for thread in threading.enumerate())
+
+
 def test_a_receiver_that_is_away_costs_little_and_is_complained_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -85,6 +90,7 @@ def test_a_receiver_that_is_away_costs_little_and_is_complained_of_once(
         stopped = time.monotonic()
     assert left - began < 20  # not the receiver's time: the spans' own
     assert stopped - left < CLOSE_SECONDS + 2
+    eventually(nobody_sends, 20)
     by_logger = [record.name for record in caplog.records]
     assert "opentelemetry.exporter.otlp.proto.http.trace_exporter" in by_logger
     assert len(by_logger) == len(set(by_logger))
@@ -96,3 +102,4 @@ def test_a_receiver_that_never_answers_holds_up_no_stop() -> None:
             begin_many()
             left = time.monotonic()
         assert time.monotonic() - left < CLOSE_SECONDS + 2
+    eventually(nobody_sends, 20)
