@@ -11,8 +11,10 @@ import uvloop
 from common.catalogue import read_catalogue
 from common.errors import CatalogueInvalid, SettingsInvalid
 from common.startup import begin
+from common.tracing import exported
 
-ROLES = ("serve", "record", "notify")
+# Each with its name in traces.
+ROLES = {"serve": "darkroom-api", "record": "darkroom-recorder", "notify": "darkroom-notifier"}
 
 
 class ExitCode(IntEnum):
@@ -32,7 +34,8 @@ def main() -> int:
         settings = begin()
         catalogue = read_catalogue(settings.catalogue_file)
         run = getattr(importlib.import_module(f"api.roles.{role}"), role)  # no role loads another's
-        return ExitCode.STOPPED if uvloop.run(run(catalogue, settings)) else ExitCode.FAILED
+        with exported(settings.otlp_endpoint, ROLES[role]):
+            return ExitCode.STOPPED if uvloop.run(run(catalogue, settings)) else ExitCode.FAILED
     except (SettingsInvalid, CatalogueInvalid) as error:
         print(f"api {role}: {error}", file=sys.stderr)
         return ExitCode.USAGE

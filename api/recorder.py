@@ -18,16 +18,25 @@ from api.database.errors import DataError
 from api.database.recording import Applied, Rejection, apply, reject, start_first
 from api.dead_letter_copies import copies_of
 from api.vetting import cleaned, refusal
-from common import wire
+from common import tracing, wire
 from common.crash_points import crash_point
 from common.errors import WireInvalid
-from common.events import CancelJob, Event, JobEnd, JobEvent, JobStarted, JobUpdate
+from common.events import (
+    CancelJob,
+    Event,
+    JobEnd,
+    JobEvent,
+    JobProgress,
+    JobStarted,
+    JobUpdate,
+)
 from common.job import JobState
 from common.job_log import Delivery, JobLog, Subscription
 from common.outage import until_available
 from common.scaling import SCALING_KEY, ScalingEvent
 from common.text import clean
 from common.topic import CONTROL, EVENTS, UPDATES
+from common.tracing import Span
 
 GROUP = "recorder"
 MOST_EVENTS = 500  # of one transaction
@@ -98,7 +107,11 @@ class Recorder:
                 )
                 if deliveries:
                     crash_point("recorder.before_commit")
-                    applied = await until_available(self._record, deliveries)
+                    readings = [_read(delivery) for delivery in deliveries]
+                    spans = [span for reading in readings if (span := _span(reading))]
+                    applied = await until_available(self._record, readings)
+                    for span in spans:
+                        span.end()
                     crash_point("recorder.after_commit")
                     failed = [u.job for u in applied.updates if u.state is JobState.FAILED]
                     await recorded.put(_Recorded(deliveries, _messages(applied), failed))
@@ -114,9 +127,8 @@ class Recorder:
             crash_point("recorder.after_announcement")
             await announced.put(batch)
 
-    async def _record(self, deliveries: Sequence[Delivery]) -> Applied:
+    async def _record(self, readings: Sequence[_Reading]) -> Applied:
         """Commit the batch; if it fails on data, event by event. Raises LedgerUnavailable."""
-        readings = [_read(delivery) for delivery in deliveries]
         try:
             return await self._commit(readings)
         except DataError as error:
@@ -183,6 +195,15 @@ def _read(delivery: Delivery) -> _Reading:
         return _Reading(delivery, None, str(error))
     reason = refusal(event)
     return _Reading(delivery, None, reason) if reason else _Reading(delivery, cleaned(event))
+
+
+def _span(reading: _Reading) -> Span | None:
+    """None for what is in no trace, and for progress, of which there may be much."""
+    parent = tracing.of(reading.delivery.headers)
+    if parent is None or isinstance(reading.event, JobProgress):
+        return None
+    event = "rejected" if reading.event is None else type(reading.event).__name__
+    return tracing.begin("record", parent, kind="consumer", attributes={"darkroom.event": event})
 
 
 def _rejection(reading: _Reading, *, ends: bool) -> Rejection:

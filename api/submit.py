@@ -25,7 +25,7 @@ from api.overtime import Overtime
 from api.problems import Problem
 from api.repeating import PUT, Accepted, fingerprint_of, id_reused, key_reused
 from api.reusing import Reusing, reuse_key
-from common import wire
+from common import tracing, wire
 from common.catalogue import ModelSpec
 from common.crash_points import crash_point
 from common.errors import LogUnavailable
@@ -151,9 +151,11 @@ class Submitter:
         with self._backlog.adding(job):
             if picture is not None:
                 crash_point("api.before_put")
-                await self._store_input(job.spec.inputs["image"], picture)
+                with tracing.begin("store input", job.traceparent):
+                    await self._store_input(job.spec.inputs["image"], picture)
             crash_point("api.before_commit")
-            earlier = await self._accepting.accept(job, claim)
+            with tracing.begin("commit", job.traceparent):
+                earlier = await self._accepting.accept(job, claim)
         if earlier is not None:
             return earlier
         crash_point("api.after_commit")
@@ -197,13 +199,15 @@ class Submitter:
         await self._gathering.stored(put)
 
     async def _append(self, job: Job) -> None:
+        span = tracing.begin("append", job.traceparent, kind="producer")
         try:
-            position = await self._log.append(
-                job_topic(job.spec.model, job.lane or job.spec.priority),
-                job.id,
-                wire.encode(job.spec),
-                wire.HEADERS,
-            )
+            with span:
+                position = await self._log.append(
+                    job_topic(job.spec.model, job.lane or job.spec.priority),
+                    job.id,
+                    wire.encode(job.spec),
+                    {**wire.HEADERS, **tracing.headers(span.traceparent)},
+                )
         except LogUnavailable as error:
             _log.warning("append_failed", job_id=job.id, model=job.spec.model, error=str(error))
         else:
@@ -240,4 +244,5 @@ def _job(job_id: str, asked: Submission) -> Job:
         group_id=asked.group_id,
         retry_of=asked.retry_of,
         reuse_key=reuse_key(asked.model, spec),
+        traceparent=tracing.current.get(),
     )

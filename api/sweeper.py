@@ -15,6 +15,7 @@ from api.database.positions import Appended
 from api.database.sweeping import Carried, Unended
 from api.recorder import GROUP as RECORDER
 from api.upkeep.rounds import go_round
+from common import tracing
 from common.crash_points import crash_point
 from common.errors import LogUnavailable, Unavailable
 from common.job_log import Bounds, JobLog, Position, TopicPartition
@@ -132,7 +133,14 @@ class Sweeper:
         async with self._database.read() as connection:
             specs = await sweeping.specs(connection, gone)
         crash_point("sweeper.before_append")
-        results = await append_each(self._log, [_message(job, specs[job]) for job in specs])
+        spans = {
+            job: tracing.begin("append again", carried.traceparent, kind="producer")
+            for job, carried in specs.items()
+        }
+        messages = [_message(job, specs[job], spans[job].traceparent) for job in specs]
+        results = await append_each(self._log, messages)
+        for span, result in zip(spans.values(), results, strict=True):
+            span.end("" if isinstance(result, Position) else "LogUnavailable")
         crash_point("sweeper.after_append")
         now = time.time()
         appended = {
@@ -172,5 +180,6 @@ def is_gone(
     return known is None or not known.committed <= position.offset < known.end
 
 
-def _message(job: str, carried: Carried) -> Message:
-    return Message(job_topic(carried.spec.model, carried.lane), job, carried.spec)
+def _message(job: str, carried: Carried, traceparent: str | None) -> Message:
+    topic, headers = job_topic(carried.spec.model, carried.lane), tracing.headers(traceparent)
+    return Message(topic, job, carried.spec, headers)

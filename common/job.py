@@ -109,6 +109,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reuse_key: str | None = None  # same key, same result; None where that is not sure
     webhook: str | None = None  # where this job's own webhooks go
     webhook_events: tuple[str, ...] = ()  # which; empty: those that the API's default names
+    traceparent: str | None = None  # of the request that made it: its work and its webhooks go on
     dead_letter: str | None = None  # waiting, replayed or discarded, if it failed for good
     removed_at: float | None = None  # when its inputs and results were removed
     # Where the log holds it, as far as is known.

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(10.0, gt=0)
     sweep_after_seconds: float = Field(30.0, gt=0)
     result_seconds: float = Field(2_592_000.0, ge=0)
+    otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     crash_at: str = ""
 

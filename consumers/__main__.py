@@ -19,6 +19,7 @@ from common.outage import until_available
 from common.processes import stop_at_signal
 from common.settings import Settings
 from common.startup import begin
+from common.tracing import exported
 from common.url_guard import UrlGuard
 from consumers.consumer import Consumer, Limits
 from consumers.engine_process import EngineProcess
@@ -81,7 +82,8 @@ def main() -> int:
     try:
         settings = begin()
         model = read_catalogue(settings.catalogue_file)[sys.argv[1]]
-        uvloop.run(consume(model, settings))
+        with exported(settings.otlp_endpoint, "darkroom-consumer"):
+            uvloop.run(consume(model, settings))
     except (SettingsInvalid, CatalogueInvalid, UnknownModel) as error:
         print(f"consumer: {error}", file=sys.stderr)
         return ExitCode.USAGE

@@ -8,6 +8,7 @@ import time
 
 import structlog
 
+from common import tracing
 from common.errors import LogUnavailable
 from common.events import (
     JobCanceled,
@@ -35,10 +36,17 @@ class Attempt:
     """Says what happens to a job. Each call returns when the log has it, however long that takes:
     an event that is lost would leave the job without an end."""
 
-    def __init__(self, log: JobLog, job: str) -> None:
+    def __init__(self, log: JobLog, job: str, *, model: str, traceparent: str | None) -> None:
         self._log = log
         self.job = job
         self.token = secrets.token_hex(16)
+        self.span = tracing.begin(
+            "attempt",
+            traceparent,
+            kind="consumer",
+            attributes={"darkroom.job": job, "darkroom.model": model, "darkroom.token": self.token},
+        )
+        self._headers = {**HEADERS, **tracing.headers(self.span.traceparent)}
         self._progress: asyncio.Task[None] | None = None
         self._fraction = 0.0
 
@@ -71,7 +79,8 @@ class Attempt:
                 at=time.time(),
                 code=code,
                 error=shortened(error, MOST_ERROR),
-            )
+            ),
+            code,
         )
 
     async def canceled(self, code: str) -> None:
@@ -84,20 +93,22 @@ class Attempt:
                 token=self.token,
                 at=time.time(),
                 reason=shortened(reason, MOST_ERROR),
-            )
+            ),
+            "released",
         )
 
-    async def _end(self, event: JobEvent) -> None:
+    async def _end(self, event: JobEvent, error: str = "") -> None:
         if self._progress is not None:
             await asyncio.wait([self._progress])  # so that no progress comes after the end
         await self._say(event)
+        self.span.end(error)
 
     async def _say_progress(self) -> None:
         event = JobProgress(job=self.job, token=self.token, at=time.time(), fraction=self._fraction)
         try:
-            await self._log.append(EVENTS, self.job, encode(event), HEADERS)
+            await self._log.append(EVENTS, self.job, encode(event), self._headers)
         except LogUnavailable as error:
             logger.info("progress_not_told", job_id=self.job, error=str(error))
 
     async def _say(self, event: JobEvent) -> None:
-        await until_available(self._log.append, EVENTS, self.job, encode(event), HEADERS)
+        await until_available(self._log.append, EVENTS, self.job, encode(event), self._headers)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import structlog
 
+from common import tracing
 from common.benchmark import benchmark
 from common.catalogue import ModelSpec
 from common.crash_points import crash_point
@@ -162,9 +163,12 @@ class Consumer:
     async def _carry(self, delivery: Delivery, subscription: Subscription) -> None:
         """One job, from its delivery to its end."""
         job, attempts, crashes = delivery.key, 0, 0
+        traceparent = tracing.of(delivery.headers)
+        tracing.bind_to_logs(traceparent)
         while job not in self._cancellations:
             await self._ready_engine()
-            attempt, attempts = Attempt(self._log, job), attempts + 1
+            attempt = Attempt(self._log, job, model=self._model.name, traceparent=traceparent)
+            attempts += 1
             try:
                 spec = decode_spec(delivery.value, delivery.headers)
                 if attempts == 1 and _is_too_late(spec):
@@ -217,7 +221,7 @@ class Consumer:
         at = time.perf_counter()
         began, inputs = await asyncio.gather(
             attempt.started(self._reporter.worker),
-            self._fetching.fetch(spec),
+            self._fetch(attempt, spec),
             return_exceptions=True,
         )
         for outcome in (began, inputs):
@@ -233,7 +237,8 @@ class Consumer:
         self._reporter.running = (attempt.job,)
         since = time.perf_counter()
         try:
-            results = await self._run_engine([item], partial(self._further, attempt))
+            with attempt.span.child("run"):
+                results = await self._run_engine([item], partial(self._further, attempt))
         finally:
             self._reporter.running = ()
         seconds = time.perf_counter() - since
@@ -245,6 +250,10 @@ class Consumer:
     def _further(self, attempt: Attempt, _: str, fraction: float) -> None:
         self._reporter.moved()
         attempt.progress(fraction)
+
+    async def _fetch(self, attempt: Attempt, spec: JobSpec) -> dict[str, bytes]:
+        with attempt.span.child("fetch"):
+            return await self._fetching.fetch(spec)
 
     async def _end(
         self,
@@ -270,7 +279,8 @@ class Consumer:
     async def _tell(self, attempt: Attempt, result: EngineResult, seconds: float) -> None:
         match result:
             case EngineOutput():
-                output = await store_output(self._store, attempt, result)
+                with attempt.span.child("store"):
+                    output = await store_output(self._store, attempt, result)
                 crash_point("consumer.stored")
                 await attempt.succeeded(output, seconds, result.logs)
                 self._reporter.metrics.processed.inc()

@@ -37,6 +37,7 @@ _SAME = (
     "reused_from",
     "reuse_key",
     "webhook",
+    "traceparent",
     "dead_letter",
     "removed_at",
     "log_topic",

@@ -78,10 +78,11 @@ def _appended(
 
 
 class Carried(NamedTuple):
-    """What goes to the log, and to the topic of which priority."""
+    """What goes to the log, to the topic of which priority, and in which trace."""
 
     spec: JobSpec
     lane: Priority
+    traceparent: str | None
 
 
 async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, Carried]:
@@ -97,9 +98,10 @@ async def specs(connection: AsyncConnection, ids: Collection[str]) -> dict[str, 
         jobs.c.lane,
         jobs.c.parameters,
         jobs.c.inputs,
+        jobs.c.traceparent,
         case((jobs.c.attempt == 0, jobs.c.start_by)).label("start_by"),
     ).where(UNENDED, jobs.c.id.in_(ids))
     return {
-        row.id: Carried(spec_of(row), Priority(row.lane or row.priority))
+        row.id: Carried(spec_of(row), Priority(row.lane or row.priority), row.traceparent)
         for row in await connection.execute(query)
     }

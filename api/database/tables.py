@@ -70,6 +70,7 @@ jobs = Table(
     Column("webhook_events", Text),  # JSON
     Column("dead_letter", Text),  # waiting, replayed or discarded; null for any other job
     Column("removed_at", Double),  # when its inputs and results were removed
+    Column("traceparent", Text),  # of the request that made it
     CheckConstraint(
         "(completed_at IS NULL) = (state IN ('starting', 'processing'))", name="ended_at_a_time"
     ),

@@ -101,6 +101,10 @@ _BODY = {
 HEADERS = {
     "Prefer": ("Wait so many seconds, from 1 to 60, for the result.", "wait=30"),
     "Cancel-After": ("Cancel it if it has not ended by then; at least 5s.", "1m30s"),
+    "traceparent": (
+        "The trace (W3C Trace Context) that its work and its webhooks go on with.",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
 }
 ENDED_IN_TIME: dict[int | str, dict[str, Any]] = {
     201: {

@@ -58,7 +58,7 @@ async def put_prediction(request: Request, prediction_id: str) -> Response:
         reply="Prediction",
         example=examples.RETRIED,
         description="A new prediction, whose `retry_of` is the old one",
-        headers={"Prefer": HEADERS["Prefer"], **KEY_HEADER},
+        headers={**{name: HEADERS[name] for name in ("Prefer", "traceparent")}, **KEY_HEADER},
         more=ENDED_IN_TIME,
     ),
 )

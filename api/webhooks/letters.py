@@ -24,6 +24,7 @@ class Letter:
     due: Due
     body: bytes
     secrets: Sequence[str]  # each of them signs
+    traceparent: str | None = None  # of the job
 
 
 class Letters:
@@ -37,15 +38,16 @@ class Letters:
         found, signers = await self._facts(due, now)
         letters = []
         for delivery in due:
-            secrets = _secrets(delivery, signers)
+            secrets, traceparent = _secrets(delivery, signers), None
             if delivery.job is None:
                 body = trial_body(delivery.endpoint or "", delivery.created_at)
             elif delivery.job in found:
-                body = body_of(shown(found[delivery.job], self._base, _NOT_WAITING))
+                job = found[delivery.job]
+                body, traceparent = body_of(shown(job, self._base, _NOT_WAITING)), job.traceparent
             else:
                 continue  # the job's row was deleted just now, and the delivery's with it
             if secrets:
-                letters.append(Letter(delivery, body, secrets))
+                letters.append(Letter(delivery, body, secrets, traceparent))
         return letters
 
     async def _facts(self, due: Sequence[Due], now: float) -> tuple[dict[str, Job], Signers]:

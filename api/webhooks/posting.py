@@ -9,6 +9,7 @@ from api.database.deliveries import Outcome
 from api.webhooks.body import signed_headers
 from api.webhooks.letters import Letter
 from api.webhooks.schedule import delivered, next_delay, retry_after
+from common import tracing
 from common.errors import UrlRefused, UrlUnreachable
 from common.guarded_client import GuardedClient
 from common.text import clean
@@ -29,6 +30,10 @@ async def post(
     due, at = letter.due, clock()
     began = time.monotonic()
     code, wait = None, None
+    headers = signed_headers(due.id, due.event, letter.body, secrets=letter.secrets, at=at)
+    span = tracing.begin(
+        "webhook", letter.traceparent, kind="client", attributes={"darkroom.event": due.event}
+    )
     try:
         reply = await client.send(
             "POST",
@@ -36,13 +41,15 @@ async def post(
             seconds=ATTEMPT_SECONDS,
             most_bytes=REPLY_BYTES,
             content=letter.body,
-            headers=signed_headers(due.id, due.event, letter.body, secrets=letter.secrets, at=at),
+            headers={**headers, **tracing.headers(span.traceparent)},
         )
     except (UrlRefused, UrlUnreachable) as error:
         text = str(error)
     else:
         code, text = reply.status, reply.body.decode("utf-8", "replace")
         wait = retry_after(reply.headers.get("retry-after"), now=clock())
+        span.tell({"http.response.status_code": code})
+    span.end("" if delivered(code) else "not delivered")
     number = due.attempts + 1
     delay = next_delay(number, chance=chance(), retry_after=wait)
     if delivered(code):

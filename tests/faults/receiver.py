@@ -20,6 +20,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     verified: bool  # by the stock library, with one of the receiver's secrets
     body: str
+    traceparent: str = ""
 
 
 def takes_it(_: Letter) -> int:
@@ -94,6 +95,7 @@ class Receiver:
             event=headers.get("darkroom-event", ""),
             verified=any(_verifies(secret, headers, body) for secret in self.secrets),
             body=body.decode("utf-8", "backslashreplace"),
+            traceparent=headers.get("traceparent", ""),
         )
         with self._lock, self.path.open("ab") as file:
             file.write(msgspec.json.encode(letter) + b"\n")

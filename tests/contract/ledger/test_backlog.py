@@ -95,5 +95,5 @@ async def test_a_job_keeps_its_lane_and_its_priority(
     assert (await the_job(database, lowered.id)) == lowered
     async with database.read() as connection:
         carried = await sweeping.specs(connection, [lowered.id, plain.id])
-    assert carried[lowered.id] == (spec, Priority.LOW)
-    assert carried[plain.id] == (spec, Priority.HIGH)
+    assert carried[lowered.id] == (spec, Priority.LOW, None)
+    assert carried[plain.id] == (spec, Priority.HIGH, None)

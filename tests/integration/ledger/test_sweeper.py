@@ -322,3 +322,20 @@ async def test_what_started_in_time_and_was_lost_starts_again_whatever_the_time(
     [delivery] = await take(consumer, 1)
     assert wire.decode_spec(delivery.value, delivery.headers).start_by is None
     await consumer.close()
+
+
+@pytest.mark.usefixtures("recording")
+async def test_what_is_appended_again_stays_in_its_trace(
+    database: Database, log: JobLog, accepting: Accepting
+) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced, untraced = new_job(traceparent=traceparent), new_job()
+    for job in (traced, untraced):
+        await accepting.accept(job)
+    await age(database, 31.0)
+    assert await sweeper_of(log, database).round() == 2
+    consumer = await consume(log)
+    headers = {each.key: dict(each.headers) for each in await take(consumer, 2)}
+    assert headers[traced.id] == {**wire.HEADERS, "traceparent": traceparent}
+    assert headers[untraced.id] == wire.HEADERS
+    await consumer.close()
