@@ -7,6 +7,7 @@ import typer
 from cli import dead_letters, keys, predictions, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
+from cli.migrate import migrate
 from cli.repair import repair
 from cli.simulate import simulate
 from cli.submit import submit
@@ -36,6 +37,7 @@ app.command(name="webhook-listen", rich_help_panel=_WEBHOOKS)(webhook_listen)
 app.add_typer(keys.app, name="keys", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(doctor)
 app.command(rich_help_panel=_KEEP)(repair)
+app.command(rich_help_panel=_KEEP)(migrate)
 app.command(rich_help_panel=_KEEP)(simulate)
 
 
