@@ -46,6 +46,7 @@ from api.routes import (
     repeats,
     replays,
     results,
+    scaling,
     webhook_deliveries,
     webhooks,
 )
@@ -83,6 +84,7 @@ ROUTERS = (
     diffusion,
     describer,
 )
+ADMIN_ROUTERS = (scaling,)
 OPEN_ROUTERS = (results, health)  # each route says itself what it asks for
 
 # What our errors become; api/problems.py has the status of each code.
@@ -95,7 +97,7 @@ ERRORS: dict[type[DarkroomError], str] = {
     LedgerUnavailable: "ledger_unavailable",
 }
 
-METHODS = ("DELETE", "GET", "POST", "PUT", "QUERY")
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT", "QUERY")
 _CLIENT_GONE = 499  # nobody reads it; the metrics show it
 _log = structlog.get_logger()
 
@@ -173,12 +175,13 @@ def create_app(
         lifespan=lifespan,
     )
     app.add_middleware(Observing, metrics=metrics)
-    for module in ROUTERS:
-        app.include_router(
-            module.router,
-            dependencies=[Depends(Needs(Scope.USER))],
-            responses=problem_responses(*authentication.ERRORS),
-        )
+    for modules, scope in ((ROUTERS, Scope.USER), (ADMIN_ROUTERS, Scope.ADMIN)):
+        for module in modules:
+            app.include_router(
+                module.router,
+                dependencies=[Depends(Needs(scope))],
+                responses=problem_responses(*authentication.ERRORS),
+            )
     for module in OPEN_ROUTERS:
         app.include_router(module.router)
     add_documentation(app)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from api import scaling_schemas
 from api.links import add_links
 from api.problems import CODES, Problem, document
 from api.schemas import components
@@ -104,7 +105,7 @@ def add_documentation(app: FastAPI) -> None:
         if not app.openapi_schema:
             schema = generated()
             _drop_default_errors(schema)
-            schema["components"]["schemas"] = components(webhook_schemas)
+            schema["components"]["schemas"] = components(webhook_schemas, scaling_schemas)
             add_links(schema)
         return generated()
 

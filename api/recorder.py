@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from api.appending import Message, append_all
-from api.database import ending
+from api.database import ending, scaling
 from api.database.attempts import end_of
 from api.database.database import Database
 from api.database.errors import DataError
@@ -21,10 +21,11 @@ from api.vetting import cleaned, refusal
 from common import wire
 from common.crash_points import crash_point
 from common.errors import WireInvalid
-from common.events import CancelJob, JobEnd, JobEvent, JobStarted, JobUpdate
+from common.events import CancelJob, Event, JobEnd, JobEvent, JobStarted, JobUpdate
 from common.job import JobState
 from common.job_log import Delivery, JobLog, Subscription
 from common.outage import until_available
+from common.scaling import SCALING_KEY, ScalingEvent
 from common.text import clean
 from common.topic import CONTROL, EVENTS, UPDATES
 
@@ -44,7 +45,7 @@ class _Reading:
     """A delivery, and either the event that it holds or why it cannot be applied."""
 
     delivery: Delivery
-    event: JobEvent | None
+    event: JobEvent | ScalingEvent | None
     reason: str = ""
 
 
@@ -129,15 +130,19 @@ class Recorder:
                 one = await self._commit([replace(reading, event=None, reason=reason)])
             applied.updates += one.updates
             applied.stop += one.stop
+            applied.scaling = one.scaling or applied.scaling
         return applied
 
     async def _commit(self, readings: Sequence[_Reading]) -> Applied:
-        sound = [reading for reading in readings if reading.event is not None]
+        sound = [reading for reading in readings if isinstance(reading.event, Event)]
         refused = [reading for reading in readings if reading.event is None]
         if len(readings) == 1 and (changed := await self._at_once(readings[0])):
             return Applied([changed])
         async with self._database.write() as connection:
-            applied = await apply(connection, [r.event for r in sound if r.event is not None])
+            events = [r.event for r in sound if isinstance(r.event, Event)]
+            applied = await apply(connection, events)
+            said = [r.event for r in readings if isinstance(r.event, ScalingEvent)]
+            applied.scaling = await scaling.record(connection, said)
             for index in applied.unknown:
                 stray = replace(sound[index], reason="the ledger has no such job")
                 await reject(connection, _rejection(stray, ends=False))
@@ -197,4 +202,7 @@ def _rejection(reading: _Reading, *, ends: bool) -> Rejection:
 def _messages(applied: Applied) -> list[Message]:
     updates = [Message(UPDATES, update.job, update) for update in applied.updates]
     now = time.time()
-    return updates + [Message(CONTROL, job, CancelJob(job=job, at=now)) for job in applied.stop]
+    messages = [Message(CONTROL, job, CancelJob(job=job, at=now)) for job in applied.stop]
+    if applied.scaling is not None:
+        messages.append(Message(CONTROL, SCALING_KEY, applied.scaling))
+    return updates + messages

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from scaler.observation import Rules
+from common.scaling import Rules
 from scaler.simulation.compare import compare
 from scaler.simulation.picture import draw
 from scaler.simulation.system import Outcome, System

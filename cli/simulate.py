@@ -63,7 +63,7 @@ def simulate(
 ) -> None:
     """Try the scaling rule on a load, beside KEDA's and an always-on fleet. Starts nothing."""
     try:
-        from scaler.observation import Rules
+        from common.scaling import Rules
         from scaler.simulation.compare import compare
         from scaler.simulation.picture import draw
         from scaler.simulation.system import System

@@ -1,7 +1,8 @@
 """What happens to a job and to a worker, as it travels on the log.
 
 Topic `events` carries the Job… events, keyed by job id; `workers` carries WorkerHeartbeat;
-`updates` carries JobUpdate; `control` carries CancelJob. Times are seconds since the epoch, UTC.
+`updates` carries JobUpdate; `control` carries CancelJob. What scalers say on `events` and hear on
+`control` is in common/scaling.py. Times are seconds since the epoch, UTC.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     metrics_port: int | None = None
     jobs: int = 0  # run since it started
     busy: float = 0.0  # seconds of them, inputs being fetched included
+    moved_at: float = 0.0  # when a job of it got further or ended, last
+    memory: int = 0  # bytes that its processes hold
 
 
 class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="update"):

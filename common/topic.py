@@ -18,7 +18,8 @@ EVENTS = "events"
 UPDATES = "updates"
 CONTROL = "control"
 WORKERS = "workers"
-SHARED = (EVENTS, UPDATES, CONTROL, WORKERS)
+SCALER = "scaler"
+SHARED = (EVENTS, UPDATES, CONTROL, WORKERS, SCALER)
 
 LONGEST_MODEL = 160  # characters of slug, so that prefix and suffix fit Kafka's 249
 _HOUR = 3600

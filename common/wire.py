@@ -13,6 +13,7 @@ import msgspec
 from common.errors import WireInvalid
 from common.events import CancelJob, JobEvent, JobUpdate, WorkerHeartbeat
 from common.job import JobSpec
+from common.scaling import ScalingEvent, ScalingSettings
 
 SCHEMA_VERSION = "1"
 HEADERS: Mapping[str, str] = {"schema": SCHEMA_VERSION}
@@ -21,10 +22,14 @@ T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 _spec = msgspec.json.Decoder(JobSpec)
-_event: msgspec.json.Decoder[JobEvent] = msgspec.json.Decoder(JobEvent)
+_event: msgspec.json.Decoder[JobEvent | ScalingEvent] = msgspec.json.Decoder(
+    JobEvent | ScalingEvent
+)
 _update = msgspec.json.Decoder(JobUpdate)
 _heartbeat = msgspec.json.Decoder(WorkerHeartbeat)
-_control = msgspec.json.Decoder(CancelJob)
+_control: msgspec.json.Decoder[CancelJob | ScalingSettings] = msgspec.json.Decoder(
+    CancelJob | ScalingSettings
+)
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -37,7 +42,7 @@ def decode_spec(body: bytes, headers: Mapping[str, str]) -> JobSpec:
     return _decode(_spec, body, headers)
 
 
-def decode_event(body: bytes, headers: Mapping[str, str]) -> JobEvent:
+def decode_event(body: bytes, headers: Mapping[str, str]) -> JobEvent | ScalingEvent:
     """One message of the topic `events`. Raises WireInvalid."""
     return _decode(_event, body, headers)
 
@@ -52,7 +57,7 @@ def decode_heartbeat(body: bytes, headers: Mapping[str, str]) -> WorkerHeartbeat
     return _decode(_heartbeat, body, headers)
 
 
-def decode_control(body: bytes, headers: Mapping[str, str]) -> CancelJob:
+def decode_control(body: bytes, headers: Mapping[str, str]) -> CancelJob | ScalingSettings:
     """One message of the topic `control`. Raises WireInvalid."""
     return _decode(_control, body, headers)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from common.errors import WireInvalid
+from common.events import CancelJob
 from common.job_log import Delivery, JobLog, Start, Subscription, TopicPartition
 from common.outage import until_available
 from common.topic import CONTROL, retention_seconds
@@ -60,6 +61,8 @@ class Cancellations:
             cancel = decode_control(delivery.value, delivery.headers)
         except WireInvalid as error:
             logger.warning("control_message_skipped", error=str(error))
+            return
+        if not isinstance(cancel, CancelJob):
             return
         self._forget_old()
         self._canceled[cancel.job] = cancel.at

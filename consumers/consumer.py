@@ -9,6 +9,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -232,7 +233,7 @@ class Consumer:
         self._reporter.running = (attempt.job,)
         since = time.perf_counter()
         try:
-            results = await self._run_engine([item], lambda _, part: attempt.progress(part))
+            results = await self._run_engine([item], partial(self._further, attempt))
         finally:
             self._reporter.running = ()
         seconds = time.perf_counter() - since
@@ -240,6 +241,10 @@ class Consumer:
         self._reporter.worked(time.perf_counter() - at)
         crash_point("consumer.ran")
         return results[0], seconds
+
+    def _further(self, attempt: Attempt, _: str, fraction: float) -> None:
+        self._reporter.moved()
+        attempt.progress(fraction)
 
     async def _end(
         self,

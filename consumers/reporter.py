@@ -59,16 +59,19 @@ class Metrics:
             registry=self.registry,
         ).labels(model)
         self._processes: dict[int, psutil.Process] = {}
+        self.memory = 0  # bytes, at the last look
 
     def look(self, *pids: int) -> None:
         """Measure the processes; the first look at one only begins its CPU count."""
         cpu = ram = 0.0
+        self.memory = 0
         known: dict[int, psutil.Process] = {}
         for pid in pids:
             try:
                 process = self._processes.get(pid) or psutil.Process(pid)
                 cpu += process.cpu_percent(interval=None)
                 ram += process.memory_percent()
+                self.memory += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
             known[pid] = process
@@ -80,17 +83,19 @@ class Metrics:
 class Reporter:
     """Tells the rest of the system about this worker."""
 
-    def __init__(self, log: JobLog, *, model: str, metrics: Metrics) -> None:
+    def __init__(self, log: JobLog, *, model: str, metrics: Metrics, worker: str = "") -> None:
+        """`worker` is its name; without one it makes one up."""
         self._log = log
         self._model = model
         self._host = socket.gethostname()
         self.metrics = metrics
-        self.worker = f"{self._host}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.worker = worker or f"{self._host}-{os.getpid()}-{secrets.token_hex(3)}"
         self.device = ""
         self.engine_pid: int | None = None
         self.running: tuple[str, ...] = ()
         self._jobs = 0
         self._busy = 0.0
+        self._moved_at = 0.0
         self._news = asyncio.Event()  # the next heartbeat is not to wait
         self._state = WorkerState.LOADING
         self._reason = ""
@@ -116,6 +121,8 @@ class Reporter:
             metrics_port=self._server[0].server_port if self._server else None,
             jobs=self._jobs,
             busy=self._busy,
+            moved_at=self._moved_at,
+            memory=self.metrics.memory,
         )
         try:
             await self._log.append(WORKERS, self.worker, encode(heartbeat), HEADERS)
@@ -126,8 +133,13 @@ class Reporter:
         """One more job has run. The first is told at once, for the scaler to know how long."""
         self._jobs += 1
         self._busy += seconds
+        self.moved()
         if self._jobs == 1:
             self._news.set()
+
+    def moved(self) -> None:
+        """A job has got further: whatever else waits, this worker does not hang."""
+        self._moved_at = time.time()
 
     async def beat(self) -> None:
         """Go on until the task is canceled."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from scaler.observation import Decision, Lag, ModelSeen
+from scaler.observation import Alert, Decision, Lag, ModelSeen
 from scaler.rate import WINDOW_SECONDS
 
 # The target of each priority, in targets of normal.
@@ -15,22 +16,31 @@ P95 = 3.0
 GROWN = 0.25  # of the target: a drain time that is no accident of arrivals
 FIRST_BACKOFF = 5.0  # seconds
 LONGEST_BACKOFF = 120.0
+BREAKER = 5  # failures in a row, from which on one consumer is tried at a time
+# Without any progress for so long, more consumers would only hang as well.
+POISON_SECONDS = 600.0
+POISON_JOBS = 4.0  # or for as long as so many jobs usually take
 
 
 def demand(seen: ModelSeen, now: float) -> Decision:
     """What the model should have, and why."""
+    decision = _demand(seen, now)
+    return replace(decision, alert=Alert.BREAKER) if seen.failures >= BREAKER else decision
+
+
+def _demand(seen: ModelSeen, now: float) -> Decision:
     if seen.lag is None:
         return _keep(seen, seen.needed_lately, "lag unknown: nothing changes")
     rules = seen.rules
+    if (poison := _poison(seen, now)) is not None:
+        return poison
     enough, why = _enough(seen, seen.lag)
     needed = _within(seen, max(enough, _to_keep_up(seen) if enough else 0))
     wanted = _within(seen, enough)
     if wanted > seen.consumers:
-        if now < (again := seen.failed_at + backoff(seen.failures)):
-            times = "once" if seen.failures == 1 else f"{seen.failures} times in a row"
-            return _keep(seen, needed, f"failed {times}: next try in {again - now:.0f} s")
-        limit = f"; no more than max={rules.maximum}" if enough > rules.maximum else ""
-        return Decision(seen.model, wanted, why + limit, needed)
+        why += f"; no more than max={rules.maximum}" if enough > rules.maximum else ""
+        wanted, why = _try_again(seen, wanted, why, now) if seen.failures else (wanted, why)
+        return Decision(seen.model, wanted, why, needed)
     if seen.lag.jobs == 0 and now >= seen.idle_since + rules.cooldown:
         return Decision(seen.model, rules.minimum, f"idle; min={rules.minimum}", 0)
     fewer = max(needed, seen.needed_lately, rules.minimum, min(seen.consumers, 1))
@@ -39,6 +49,29 @@ def demand(seen: ModelSeen, now: float) -> Decision:
     return Decision(
         seen.model, fewer, f"{fewer} were enough for the last {rules.hold_down:g} s", needed
     )
+
+
+def _try_again(seen: ModelSeen, wanted: int, why: str, now: float) -> tuple[int, str]:
+    """After its time, and with an open breaker one consumer alone."""
+    times = "once" if seen.failures == 1 else f"{seen.failures} times in a row"
+    if now < (again := seen.failed_at + backoff(seen.failures)):
+        return seen.consumers, f"failed {times}: next try in {again - now:.0f} s"
+    if seen.failures < BREAKER:
+        return wanted, why
+    return seen.consumers + 1, f"failed {times}: one is tried; {why}"
+
+
+def _poison(seen: ModelSeen, now: float) -> Decision | None:
+    """What hangs is not scaled on."""
+    usual = POISON_JOBS * (seen.seconds_per_job or 0.0)
+    if seen.stuck_since is None or now - seen.stuck_since < max(POISON_SECONDS, usual):
+        return None
+    jobs = seen.lag.jobs if seen.lag else 0
+    reason = (
+        f"poison: {jobs} jobs to do, {seen.ready} ready, "
+        f"and none got further for {now - seen.stuck_since:.0f} s"
+    )
+    return Decision(seen.model, seen.consumers, reason, seen.needed_lately, Alert.POISON)
 
 
 def backoff(failures: int) -> float:

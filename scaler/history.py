@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from scaler.observation import Decision, Look, ModelSeen, Rules
+from common.scaling import Rules
+from scaler.observation import Decision, Look, ModelSeen
 from scaler.rate import Rate
 
 LONGEST_LOAD = 1800.0  # seconds; a model that takes longer has had its turn
@@ -25,6 +26,7 @@ class History:
         self._unserved_since = now
         self._held_since = now  # since when it has had a consumer
         self._served_since = now
+        self._stuck_since: float | None = None
         self._done: int | None = None
         self._arrivals = Rate()
         self._needs: deque[tuple[float, int]] = deque()  # (when, consumers), falling
@@ -39,6 +41,7 @@ class History:
             self._held_since = now
         if not look.ready and now - self._held_since < LONGEST_LOAD:
             self._served_since = now
+        self._watch(look, now)
         self._judge(look, now)
         if look.done is not None and look.lag is not None:
             self._arrivals.look(look.done + look.lag.jobs, now)
@@ -60,6 +63,8 @@ class History:
             needed_lately=self._needed_since(now - self.rules.hold_down),
             failures=self.failures,
             failed_at=self._failed_at,
+            stuck_since=self._stuck_since,
+            memory=look.memory,
         )
 
     def decided(self, decision: Decision, now: float) -> None:
@@ -75,6 +80,14 @@ class History:
         self.failures += 1
         self._failed_at = now
         self._lived = now - self._started_at
+
+    def _watch(self, look: Look, now: float) -> None:
+        """Whether anything gets further. What is unknown may have."""
+        works = bool(look.lag and look.lag.jobs and look.ready)
+        since = self._stuck_since
+        if not works or look.done != self._done or (since is not None and look.moved > since):
+            since = None
+        self._stuck_since = now if works and since is None else since
 
     def _judge(self, look: Look, now: float) -> None:
         # A large model may fail only after minutes of loading: being alive is no success yet. One

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
+
+from common.scaling import Rules
 
 
 class Lag(NamedTuple):
@@ -20,17 +23,6 @@ class Lag(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What the operator wants of a model. KEDA's words and defaults where a knob means the same."""
-
-    minimum: int = 0  # kept even when idle
-    maximum: int = 1  # never more than a topic has partitions: one more would get none
-    target: float = 30.0  # seconds in which what waits at normal priority should be done
-    cooldown: float = 300.0  # without work, before the last consumer stops
-    hold_down: float = 180.0  # for which fewer must have been enough, before some stop
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """What one round finds of a model, without what was before."""
 
@@ -42,6 +34,8 @@ class Look:
     failed: int = 0  # died since the last look
     seconds_per_job: float | None = None  # in one consumer; None: not measured yet
     cold_start: float = 0.0  # from a consumer's start until it is ready
+    moved: float = float("-inf")  # when a job got further last, as a worker told it
+    memory: int = 0  # bytes that one consumer holds; 0: not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +57,16 @@ class ModelSeen:
     needed_lately: int = 0  # the most it needed within hold_down
     failures: int = 0  # rounds in a row in which consumers died
     failed_at: float = 0.0
+    stuck_since: float | None = None  # since when consumers were ready and no job got further
+    memory: int = 0  # bytes that one consumer holds; 0: not known yet
+    paused: bool = False  # nothing of it is started or stopped
+
+
+class Alert(StrEnum):
+    """What an operator should look at."""
+
+    POISON = "poison"  # work waits, consumers are ready, and no job gets further
+    BREAKER = "breaker"  # its consumers die again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,4 @@ class Decision:
     consumers: int
     reason: str
     needed: int = 0
+    alert: Alert | None = None

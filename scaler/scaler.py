@@ -3,64 +3,117 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
 
+import psutil
 import structlog
 
-from common.errors import LaunchFailed
+from common.errors import LauncherUnavailable, LaunchFailed, LogUnavailable
 from common.job_log import JobLog
+from common.scaling import ModelScaling, Rules, ScalingMode
+from scaler.devices import Devices
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
-from scaler.observation import Decision, Look, ModelSeen, Rules
+from scaler.lead import Lead
+from scaler.live_settings import LiveSettings
+from scaler.observation import Decision, Look, ModelSeen
 from scaler.policy import Policy
 from scaler.queues import Queue, Queues
+from scaler.sharing import Memory
+from scaler.telling import Telling
 from scaler.workers import Workers
 
 ROUND_SECONDS = 0.5
+SPARE_MEMORY = 0.05  # of all, that no consumer is started into
 
 logger = structlog.get_logger()
 
 
+RulesOf = Callable[[str, ModelScaling], Rules]  # of a model, as it was changed while it runs
+
+
 class Scaler:
-    """Keeps each model at the number of consumers that the policy wants."""
+    """Keeps each model at the number of consumers that the policy wants, while it leads."""
 
     def __init__(
         self,
         *,
-        rules: Mapping[str, Rules],
+        models: Collection[str],
+        rules_of: RulesOf,
         log: JobLog,
         launcher: Launcher,
         policy: Policy,
+        devices: Devices | None = None,
     ) -> None:
-        """`rules` names the models."""
-        self._rules = rules
-        self._queues = Queues(log, rules)
+        """Without `devices` consumers are not told which to use."""
+        self._models = models
+        self._rules_of = rules_of
+        self._queues = Queues(log, models)
         self._launcher = launcher
         self._policy = policy
+        self._devices = devices or Devices()
         self._workers = Workers(log)
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._lead = Lead(log, name)
+        self._live = LiveSettings(log, name)
+        self._telling = Telling(log, name)
         self._histories: dict[str, History] = {}
-        self._host = socket.gethostname()
+        self._leads = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then every consumer is stopped and waited for."""
         clock = asyncio.get_running_loop().time
         self._workers.start()
+        self._telling.start()
+        await self._live.start()
+        self._lead.start()
         try:
             while not stop.is_set():
-                launched = await self._launcher.running()
-                seen = await self._observe(launched, clock())
-                await self._apply(self._policy.decide(seen, clock()), launched, clock())
                 try:
+                    await self._turn(clock())
+                except (LauncherUnavailable, LogUnavailable) as error:
+                    # Unknown is never zero: nothing changes.
+                    logger.error("round_passed_over", error=str(error))
+                with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
-                except TimeoutError:
-                    continue
         finally:
+            await self._lead.close()
             await self._launcher.close()
+            await self._telling.close()
+            await self._live.close()
             await self._workers.close()
 
+    async def _turn(self, now: float) -> None:
+        """A round, if it leads. Whoever lost the lead to another lets go of its consumers."""
+        if await self._lead.held():
+            if not self._leads:
+                logger.info("leads")
+                self._leads = True
+            await self._round(now)
+        elif self._leads and self._lead.lost:
+            logger.warning("lead_lost")
+            self._leads = False
+            self._histories.clear()
+            await self._launcher.let_go()
+
+    async def _round(self, now: float) -> None:
+        launched = await self._launcher.running()
+        seen = await self._observe(launched, now)
+        decisions = self._policy.decide(seen, now, _memory())
+        applied = self._live.now.mode is not ScalingMode.DRY_RUN
+        for model, decision in zip(seen, decisions, strict=True):
+            self._histories[model.model].decided(decision, now)
+            self._telling.decided(decision, model.consumers, applied=applied)
+            if applied:
+                await self._apply(decision, launched, now)
+
     async def _observe(self, launched: list[Launched], now: float) -> list[ModelSeen]:
-        by_model: dict[str, list[Launched]] = {model: [] for model in self._rules}
+        by_model: dict[str, list[Launched]] = {model: [] for model in self._models}
         for one in launched:
             by_model[one.model].append(one)
         queues = await self._queues.look(now)
@@ -69,47 +122,55 @@ class Scaler:
     def _see(self, model: str, queue: Queue, launched: list[Launched], now: float) -> ModelSeen:
         for one in launched:
             if one.failed:
-                logger.warning("consumer_died", model=model, exit_code=one.exit_code)
+                logger.warning(
+                    "consumer_died",
+                    model=model,
+                    worker=one.id,
+                    exit_code=one.exit_code,
+                    output=one.output,
+                )
         works = [one for one in launched if one.works]
         look = Look(
             lag=queue.lag,
             done=queue.done,
             consumers=len(works),
-            ready=sum(self._workers.is_ready(self._host, one.pid) for one in works),
+            ready=sum(self._workers.is_ready(one.id) for one in works),
             stopping=sum(one.stopping and one.exit_code is None for one in launched),
             failed=sum(one.failed for one in launched),
             seconds_per_job=self._workers.seconds_per_job(model),
             cold_start=self._workers.cold_start(model),
+            moved=self._workers.moved(model),
+            memory=self._workers.memory(model),
         )
+        live = self._live.now
+        changed = live.models.get(model, ModelScaling())
+        rules = self._rules_of(model, changed)
         if model not in self._histories:
-            self._histories[model] = History(model, self._rules[model], now)
-        return self._histories[model].see(look, now)
+            self._histories[model] = History(model, rules, now)
+        self._histories[model].rules = rules
+        paused = changed.paused or live.mode is ScalingMode.PAUSED
+        return replace(self._histories[model].see(look, now), paused=paused)
 
-    async def _apply(self, decisions: list[Decision], launched: list[Launched], now: float) -> None:
-        for decision in decisions:
-            history = self._histories[decision.model]
-            history.decided(decision, now)
-            alive = [one for one in launched if one.model == decision.model and one.works]
-            if len(alive) == decision.consumers:
-                continue
-            logger.info(
-                "scaled",
-                model=decision.model,
-                consumers=len(alive),
-                wanted=decision.consumers,
-                reason=decision.reason,
-            )
-            for one in sorted(alive, key=self._use)[: len(alive) - decision.consumers]:
-                await self._launcher.stop(one.id)
-            for _ in range(decision.consumers - len(alive)):
-                history.start(now)
-                try:
-                    await self._launcher.start(decision.model)
-                except LaunchFailed as error:
-                    history.fail(now)
-                    logger.error("launch_failed", model=decision.model, error=str(error))
+    async def _apply(self, decision: Decision, launched: list[Launched], now: float) -> None:
+        history = self._histories[decision.model]
+        alive = [one for one in launched if one.model == decision.model and one.works]
+        for one in sorted(alive, key=self._use)[: max(len(alive) - decision.consumers, 0)]:
+            await self._launcher.stop(one.id)
+        for _ in range(decision.consumers - len(alive)):
+            history.start(now)
+            try:
+                device = self._devices.choose(decision.model, launched)
+                launched.append(await self._launcher.start(decision.model, device))
+            except LaunchFailed as error:
+                history.fail(now)
+                logger.error("launch_failed", model=decision.model, error=str(error))
 
     def _use(self, one: Launched) -> tuple[bool, bool]:
         """The least useful first: those that load, and then those that were idle."""
-        at = self._host, one.pid
-        return self._workers.is_ready(*at), self._workers.is_busy(*at)
+        return self._workers.is_ready(one.id), self._workers.is_busy(one.id)
+
+
+def _memory() -> Memory:
+    """Of this machine, less what it needs itself."""
+    memory = psutil.virtual_memory()
+    return Memory(memory.available - SPARE_MEMORY * memory.total, memory.total)

@@ -17,14 +17,28 @@ patience + (W // N + 1) turns, beyond the jobs that have to end first.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from scaler.observation import Decision, Lag, ModelSeen
 
 PATIENCE = 60.0  # seconds that work of a model without a consumer waits before it takes a slot
 LONGEST_PATIENCE = 32.0  # in patiences, of a model whose consumers die
 TURN = 120.0  # seconds that a model serves, at least, before it has to give its only slot
+
+GIB = 2**30
+
+
+class Memory(NamedTuple):
+    """Bytes of this machine."""
+
+    free: float
+    total: float
+
+
+UNLIMITED = Memory(math.inf, math.inf)
 
 
 def _turn(model: ModelSeen) -> float:
@@ -33,23 +47,38 @@ def _turn(model: ModelSeen) -> float:
 
 
 def share(
-    seen: Sequence[ModelSeen], wanted: Sequence[Decision], slots: int, now: float
+    seen: Sequence[ModelSeen],
+    wanted: Sequence[Decision],
+    slots: int,
+    now: float,
+    memory: Memory = UNLIMITED,
 ) -> list[Decision]:
-    """The decisions with at most `slots` consumers in all. One a model, in the order given."""
+    """The decisions with at most `slots` consumers in all. One a model, in the order given.
+
+    None is started for which there is no memory. One of a model that was never measured is.
+    """
     models = {model.model: model for model in seen}
     given = {one.model: min(one.consumers, models[one.model].consumers) for one in wanted}
     reasons = {one.model: one.reason for one in wanted}
     # Slots of consumers that stop are free soon, but not yet.
     held = sum(model.consumers + model.stopping for model in seen)
-    unmet = _grant(models, wanted, given, max(slots - held, 0), now)
-    claims = sorted((models[name] for name in unmet), key=lambda m: _rank(m, given[m.model], now))
-    soon = max(slots - sum(given.values()), 0)  # with what is ending already
+    loading = sum((model.consumers - model.ready) * model.memory for model in seen)
+    room = Memory(memory.free - loading, memory.total)
+    unmet, crowded = _grant(models, wanted, given, max(slots - held, 0), room, now)
+    for name in crowded:
+        reasons[name] = f"{_shortage(models[name], room)}: {reasons[name]}"
+    claims = sorted(
+        (models[name] for name in unmet if models[name].memory <= memory.total),
+        key=lambda m: _rank(m, given[m.model], now),
+    )
+    ending = sum(model.stopping for model in seen)
+    soon = ending if crowded else max(slots - sum(given.values()), 0)  # with what is ending
     for claim in claims[soon:]:
         giver = _giver(claim, models.values(), given, now)
         if giver is not None:
             given[giver.model] -= 1
             reasons[giver.model] = f"{claim.model} waits for a slot, and all {slots} are taken"
-    for name in unmet:
+    for name in set(unmet) - set(crowded):
         reasons[name] = f"all {slots} slots are taken (DARKROOM_SLOTS): {reasons[name]}"
     return [replace(one, consumers=given[one.model], reason=reasons[one.model]) for one in wanted]
 
@@ -59,19 +88,36 @@ def _grant(
     wanted: Sequence[Decision],
     given: dict[str, int],
     free: int,
+    room: Memory,
     now: float,
-) -> list[str]:
-    """Hand out the free slots one by one; the models that want more than they got."""
+) -> tuple[list[str], list[str]]:
+    """Hand out the free slots one by one.
+
+    The models that want more than they got, and those among them that there is no memory for.
+    """
+    crowded: list[str] = []
+    left = room.free
     wants = {one.model: one.consumers for one in wanted if one.consumers > given[one.model]}
     heap = [(_rank(models[name], given[name], now), name) for name in wants]
     heapq.heapify(heap)
     while heap and free:
         _, name = heapq.heappop(heap)
+        if models[name].memory > left:
+            crowded.append(name)
+            continue
         given[name] += 1
+        left -= models[name].memory
         free -= 1
         if given[name] < wants[name]:
             heapq.heappush(heap, (_rank(models[name], given[name], now), name))
-    return [name for name in wants if given[name] < wants[name]]
+    return [name for name in wants if given[name] < wants[name]], crowded
+
+
+def _shortage(model: ModelSeen, room: Memory) -> str:
+    needs = f"it needs {model.memory / GIB:.1f} GiB of memory"
+    if model.memory > room.total:
+        return f"{needs}, and this machine has {room.total / GIB:.1f}"
+    return f"{needs}, and {max(room.free, 0) / GIB:.1f} are free"
 
 
 def _rank(model: ModelSeen, consumers: int, now: float) -> tuple[bool, bool, bool, bool, float]:

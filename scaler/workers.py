@@ -24,6 +24,8 @@ class _Pace:
     jobs: float = 0.0
     busy: float = 0.0
     cold_start: float | None = None
+    moved: float = float("-inf")  # when a job got further last, by our own clock
+    memory: int = 0  # bytes of the worker that held most
 
 
 class Workers:
@@ -45,14 +47,14 @@ class Workers:
         """Stop following it."""
         await self._follower.close()
 
-    def is_ready(self, host: str, pid: int) -> bool:
-        """Whether the worker that is this process has its model loaded."""
-        last = self._at(host, pid)
+    def is_ready(self, worker: str) -> bool:
+        """Whether it has its model loaded."""
+        last = self._last.get(worker)
         return last is not None and last.state is WorkerState.READY
 
-    def is_busy(self, host: str, pid: int) -> bool:
-        """Whether that worker had a job when it was heard of last."""
-        last = self._at(host, pid)
+    def is_busy(self, worker: str) -> bool:
+        """Whether it had a job when it was heard of last."""
+        last = self._last.get(worker)
         return last is not None and bool(last.running)
 
     def seconds_per_job(self, model: str) -> float | None:
@@ -65,6 +67,16 @@ class Workers:
         pace = self._paces.get(model)
         return USUAL_COLD_START if pace is None or pace.cold_start is None else pace.cold_start
 
+    def moved(self, model: str) -> float:
+        """When a job of it got further last, by the clock; long ago if none ever did."""
+        pace = self._paces.get(model)
+        return float("-inf") if pace is None else pace.moved
+
+    def memory(self, model: str) -> int:
+        """Bytes that one of its workers holds at most; 0 before one has told."""
+        pace = self._paces.get(model)
+        return 0 if pace is None else pace.memory
+
     def see(self, heartbeat: WorkerHeartbeat) -> None:
         """Remember what a worker said."""
         worker, now = heartbeat.worker, self._clock()
@@ -76,6 +88,9 @@ class Workers:
         if jobs > 0:
             pace.jobs = pace.jobs * LATEST + jobs
             pace.busy = pace.busy * LATEST + heartbeat.busy - (before.busy if before else 0.0)
+        if before is not None and heartbeat.moved_at > before.moved_at:
+            pace.moved = now
+        pace.memory = max(pace.memory, heartbeat.memory)
         if heartbeat.state is WorkerState.LOADING:
             self._loading.setdefault(worker, heartbeat.at)
         else:
@@ -88,11 +103,6 @@ class Workers:
             self._forget(worker)
         for silent in [name for name, heard in self._heard.items() if heard < now - SILENT]:
             self._forget(silent)
-
-    def _at(self, host: str, pid: int) -> WorkerHeartbeat | None:
-        """The latest of a worker there: one that was killed may have had the same pid."""
-        there = [last for last in self._last.values() if (last.host, last.pid) == (host, pid)]
-        return max(there, key=lambda last: last.at, default=None)
 
     def _forget(self, worker: str) -> None:
         for known in (self._last, self._heard, self._loading):

@@ -19,6 +19,7 @@ from api.database.telling import START_HEARD, TOLD_COLUMNS, insert_of, tell
 from common.events import JobEvent, JobReleased, JobStarted, JobUpdate
 from common.job import JobState
 from common.job_log import Position
+from common.scaling import ScalingSettings
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Applied:
     updates: list[JobUpdate] = field(default_factory=list)
     stop: list[str] = field(default_factory=list)  # jobs on which work goes on that nobody wants
     unknown: list[int] = field(default_factory=list)  # indices of events without a job
+    scaling: ScalingSettings | None = None  # for a scaler that asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

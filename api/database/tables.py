@@ -267,3 +267,28 @@ webhook_attempts = Table(
     Column("code", Integer),  # of the reply; null without one
     Column("reply", Text, nullable=False),  # its first bytes, or why there was none
 )
+
+# One row: what was changed of the scaling while it ran.
+scaling_settings = Table(
+    "scaling_settings",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", Integer, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON
+)
+
+scaling_decisions = Table(
+    "scaling_decisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("scaler", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("before", Integer, nullable=False),  # consumers
+    Column("after", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("applied", Boolean, nullable=False),  # false: a dry run
+    Column("alert", Text, nullable=False),
+)
+Index(None, scaling_decisions.c.at, scaling_decisions.c.id)
+Index(None, scaling_decisions.c.model, scaling_decisions.c.at, scaling_decisions.c.id)

@@ -202,3 +202,30 @@ MODELS: Any = {
     "results": [MODEL],
 }
 LINK = _LINK
+
+_SCALING_DECISION: Any = {
+    "id": "7b5f0c1b7e9a3d44",
+    "at": "2026-11-21T10:00:01.500000Z",
+    "scaler": "gpu-1-4711-0af3c2",
+    "model": "darkroom/shapes",
+    "before": 0,
+    "after": 1,
+    "reason": "12 jobs to do, and how long one takes is not known yet",
+    "applied": True,
+    "alert": "",
+}
+MODEL_SCALING: Any = {
+    "model": "darkroom/shapes",
+    "paused": False,
+    "min": 0,
+    "max": 3,
+    "target": 10.0,
+    "cooldown": 300.0,
+    "hold_down": 180.0,
+    "changed": {"max": 3, "target": 10.0},
+    "ready": 1,
+    "loading": 0,
+    "last": _SCALING_DECISION,
+}
+SCALING: Any = {"mode": "on", "models": [MODEL_SCALING]}
+SCALING_DECISIONS: Any = {"next": None, "previous": None, "results": [_SCALING_DECISION]}

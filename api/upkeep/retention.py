@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from api.database import removing
+from api.database import removing, scaling
 from api.database.database import Database
 from api.upkeep.removal import Remover
 from api.upkeep.rounds import go_round
@@ -17,6 +17,7 @@ from common.object_store import ObjectInfo, ObjectStore
 MOST_JOBS = 200  # of one batch, and the most objects that are looked at in one step
 MOST_BATCHES = 20  # of one round
 EVERY_SECONDS = 10.0
+DECISION_SECONDS = 30 * 86_400.0  # that what scalers decided is kept
 ORPHAN_SECONDS = 86_400.0  # no attempt and no upload is under way for that long
 
 logger = structlog.get_logger(__name__)
@@ -41,6 +42,8 @@ class Retention:
 
     async def _go(self) -> None:
         await self.expire()
+        async with self._database.write() as connection:
+            await scaling.forget(connection, before=time.time() - DECISION_SECONDS)
         await self.sweep_orphans()
 
     async def expire(self) -> int:

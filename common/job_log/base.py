@@ -88,6 +88,13 @@ class Subscription(ABC):
         """Hand these out again, here or to another reader of the group."""
 
     @abstractmethod
+    async def holds(self, delivery: Delivery) -> bool:
+        """Whether the delivery is still this reader's, as far as the log is heard from here.
+
+        False during a rebalance, and without a group. Raises LogUnavailable.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
         """Leave the group. What was not acknowledged goes to the others at once."""
 

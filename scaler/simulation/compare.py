@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaler.observation import Rules
+from common.scaling import Rules
 from scaler.simulation.rules import AlwaysOn, Darkroom, Keda
 from scaler.simulation.system import Outcome, System, simulate
 from scaler.simulation.traces import Trace

@@ -9,8 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
+from common.scaling import Rules
 from scaler.history import History
-from scaler.observation import Look, Rules
+from scaler.observation import Look
 from scaler.policy import Policy
 from scaler.simulation.traces import TICK, Trace
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from common.events import JobProgress
+from common.events import Event, JobProgress
 from common.job_log import open_job_log
 from common.topic import EVENTS
 from common.wire import decode_event
@@ -81,7 +81,7 @@ async def events(stack: FaultStack) -> dict[str, list[str]]:
     while deliveries := await subscription.receive(500, timeout=2.0):
         for each in deliveries:
             event = decode_event(each.value, each.headers)
-            if not isinstance(event, JobProgress):
+            if isinstance(event, Event) and not isinstance(event, JobProgress):
                 found.setdefault(event.job, []).append(type(event).__name__)
     await subscription.close()
     await log.close()

@@ -79,8 +79,9 @@ async def late_success(stack: FaultStack, job: str, listening: threading.Event) 
             while True:
                 for each in await subscription.receive(500, timeout=5.0):
                     event = decode_event(each.value, each.headers)
-                    late = isinstance(event, JobSucceeded) and event.token != winner
-                    if late and event.job == job:
+                    if not isinstance(event, JobSucceeded) or event.job != job:
+                        continue
+                    if event.token != winner:
                         return
     finally:
         await subscription.close()

@@ -29,6 +29,7 @@ from common.guarded_client import GuardedClient
 from common.job import JobSpec, Output, Parameter
 from common.job_log import JobLog, open_job_log
 from common.object_store import ObjectStore, open_object_store
+from common.scaling import ScalingEvent
 from common.topic import CONTROL, EVENTS, WORKERS, consumer_group, job_topic, job_topics
 from common.url_guard import UrlGuard
 from common.wire import HEADERS, decode_event, decode_heartbeat, encode
@@ -132,7 +133,9 @@ class Bench:
         try:
             while time.monotonic() < deadline:
                 for delivery in await subscription.receive(100, timeout=0.5):
-                    found.append(decode_event(delivery.value, delivery.headers))
+                    event = decode_event(delivery.value, delivery.headers)
+                    assert not isinstance(event, ScalingEvent)
+                    found.append(event)
                     if until(found[-1]):
                         return found
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -35,7 +35,13 @@ class Cluster:
     prefix: str = ""
     security_protocol: str = "PLAINTEXT"
     login: Login | None = None
+    ca_file: str | None = None
     tls: ssl.SSLContext | None = None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether connections to it are TLS."""
+        return self.security_protocol.endswith("SSL")
 
     def wire(self, name: str) -> str:
         """The name of a topic or group as the cluster knows it."""
@@ -67,6 +73,14 @@ class Cluster:
 
 def cluster_of(url: str) -> Cluster:
     """What `kafka://[USER:PASSWORD@]HOST:PORT[,HOST:PORT][?…]` says. Raises SettingsInvalid."""
+    cluster = read_cluster(url)
+    return replace(
+        cluster, tls=tls_context(SETTING, cluster.ca_file) if cluster.encrypted else None
+    )
+
+
+def read_cluster(url: str) -> Cluster:
+    """The same, without its authorities: the file may be on another machine."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     credentials, _, hosts = parts.netloc.rpartition("@")
@@ -79,17 +93,16 @@ def cluster_of(url: str) -> Cluster:
             f"with, at most, {', '.join(_OPTIONS)} as options after a ?, and a security_protocol "
             f"of {', '.join(_PROTOCOLS)}; of a password write / ? # @ as %2F %3F %23 %40"
         )
-    encrypted = protocol.endswith("SSL")
-    ca_file = options.get("ssl_cafile")
-    if ca_file is not None and not encrypted:
-        raise SettingsInvalid(f"{SETTING}: ssl_cafile needs security_protocol=SASL_SSL or SSL")
-    return Cluster(
+    cluster = Cluster(
         servers=servers,
         prefix=options.get("prefix", ""),
         security_protocol=protocol,
         login=_login(credentials, protocol, options.get("sasl_mechanism")),
-        tls=tls_context(SETTING, ca_file) if encrypted else None,
+        ca_file=options.get("ssl_cafile"),
     )
+    if cluster.ca_file is not None and not cluster.encrypted:
+        raise SettingsInvalid(f"{SETTING}: ssl_cafile needs security_protocol=SASL_SSL or SSL")
+    return cluster
 
 
 def _login(credentials: str, protocol: str, mechanism: str | None) -> Login | None:

@@ -145,6 +145,11 @@ class Inbox:
                 changed.add(TopicPartition(topic, partition))
         return changed
 
+    def holds(self, message: Delivery) -> bool:
+        """Whether it is in hand, and its partition ours."""
+        mine = TopicPartition(*message.position[:2]) in self.owned
+        return self._reading and mine and self._in_hand.get(message.position) is message
+
     def release(self, messages: Iterable[Delivery]) -> None:
         """Hand these out again, before the others of their topic."""
         for message in sorted(messages, key=lambda message: message.position, reverse=True):

@@ -100,6 +100,9 @@ class KafkaSubscription(Subscription):
         self._arrived.set()
         self._room.set()
 
+    async def holds(self, delivery: Delivery) -> bool:
+        return self._member is not None and self._inbox.holds(delivery)
+
     async def close(self) -> None:
         await unbroken(self._close())
 

@@ -128,6 +128,16 @@ def renew(db: Connection, readers: Iterable[Reader], seconds: float) -> None:
     )
 
 
+def holds(db: Connection, reader: Reader, position: Position) -> bool:
+    """Whether the reader has it, and its lease lasts."""
+    held = db.execute(
+        "SELECT 1 FROM held WHERE crew = ? AND process = ? AND reader = ?"
+        " AND topic = ? AND offset = ? AND until > ?",
+        (*reader, position.topic, position.offset, time.monotonic()),
+    )
+    return held.fetchone() is not None
+
+
 def finished_by_all(db: Connection, topic: str) -> int:
     """The offset below which every group of the topic has finished; 0 without groups."""
     rows = db.execute("SELECT crew FROM cursors WHERE topic = ?", (topic,)).fetchall()

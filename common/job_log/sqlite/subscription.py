@@ -101,6 +101,10 @@ class BroadcastSubscription(SqliteSubscription):
         self._ready.extendleft(reversed(deliveries))
         self._rung.set()
 
+    async def holds(self, delivery: Delivery) -> bool:  # noqa: ARG002
+        """Never: there is no group."""
+        return False
+
     def _ask(self, limit: int) -> asyncio.Future[list[Delivery]]:
         return self._file.submit(
             lambda db: topics.read(db, self._places, self._choice, limit), Commit.NONE
@@ -139,6 +143,10 @@ class SharedSubscription(SqliteSubscription):
             await self._give(leases.release, deliveries, Commit.ORDERED)
         finally:
             self._doorbell.ring({delivery.position.topic for delivery in deliveries})
+
+    async def holds(self, delivery: Delivery) -> bool:
+        position = delivery.position
+        return await self._file.run(lambda db: leases.holds(db, self.reader, position), Commit.NONE)
 
     async def close(self) -> None:
         await super().close()

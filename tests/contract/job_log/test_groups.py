@@ -25,8 +25,7 @@ async def test_readers_of_one_group_hold_different_messages(log: JobLog, open_lo
     topics = {"jobs.m.normal": 1}
     one = await log.subscribe(topics, group="g", capacity=1)
     two = await (await open_log()).subscribe(topics, group="g", capacity=1)
-    for nothing in await asyncio.gather(one.receive(1, QUIET), two.receive(1, QUIET)):
-        assert nothing == []
+    await until_all_take_part(log, "jobs.m.normal", [one, two])
 
     await append(log, "jobs.m.normal", 40)
     [first], [second] = await asyncio.gather(collect(one, 1), collect(two, 1))
@@ -69,8 +68,7 @@ async def test_a_message_waits_while_another_reader_holds_an_earlier_one_of_its_
         await log.subscribe({"events": 1}, group="g"),
         await (await open_log()).subscribe({"events": 1}, group="g"),
     ]
-    for nothing in await asyncio.gather(*(each.receive(1, QUIET) for each in readers)):
-        assert nothing == []
+    await until_all_take_part(log, "events", readers)
 
     await append(log, "events", 1, key="k")
     holder, first = await whoever_gets_one(readers)
@@ -91,6 +89,21 @@ async def test_a_message_waits_while_another_reader_holds_an_earlier_one_of_its_
                 left -= {*numbers(await each.receive(100, timeout=QUIET))}
     for each in readers:
         await each.close()
+
+
+async def until_all_take_part(log: JobLog, topic: str, readers: list[Subscription]) -> None:
+    """A reader that joins late takes from the others: its joining must be over."""
+    idle = set(readers)
+    async with asyncio.timeout(PATIENCE):
+        while idle:
+            await append(log, topic, 8)
+            for reader in readers:
+                found = await reader.receive(1, timeout=QUIET)
+                await reader.acknowledge(*found)
+                idle -= {reader} if found else set()
+        while await lag(log, topic, "g"):
+            for reader in readers:
+                await reader.acknowledge(*await reader.receive(100, timeout=0.1))
 
 
 async def whoever_gets_one(readers: list[Subscription]) -> tuple[Subscription, Delivery]:
@@ -166,4 +179,50 @@ async def test_a_reader_from_the_earliest_gets_what_was_there_before(log: JobLog
     subscription = await log.subscribe({"control": 1}, group=None, start=Start.EARLIEST)
 
     assert numbers(await collect(subscription, 3)) == [0, 1, 2]
+    await subscription.close()
+
+
+async def test_a_reader_holds_what_it_received_until_it_gives_it_up(log: JobLog) -> None:
+    subscription = await log.subscribe({"scaler": 1}, group="g")
+    await append(log, "scaler", 2, key="k")
+    kept, released = await collect(subscription, 2)
+    assert await subscription.holds(kept)
+
+    await subscription.release(released)
+    assert not await subscription.holds(released)
+    [again] = await collect(subscription, 1)
+    await subscription.acknowledge(kept)
+
+    assert not await subscription.holds(kept)
+    assert await subscription.holds(again)
+    await subscription.close()
+
+
+async def test_a_newcomer_to_the_group_takes_nothing_until_the_holder_leaves(
+    log: JobLog, open_log: OpenLog
+) -> None:
+    holder = await log.subscribe({"scaler": 1}, group="g")
+    await append(log, "scaler", 1, key="k")
+    [token] = await collect(holder, 1)
+    newcomer = await (await open_log()).subscribe({"scaler": 1}, group="g")
+
+    assert await newcomer.receive(1, timeout=2 * QUIET) == []
+    async with asyncio.timeout(PATIENCE):
+        while not await holder.holds(token):  # noqa: ASYNC110 - a rebalance may go on
+            await asyncio.sleep(0.1)
+    await holder.close()
+    [taken] = await collect(newcomer, 1)
+
+    assert taken.position == token.position
+    assert await newcomer.holds(taken)
+    assert not await holder.holds(token)
+    await newcomer.close()
+
+
+async def test_a_reader_without_a_group_holds_nothing(log: JobLog) -> None:
+    await append(log, "updates", 1)
+    subscription = await log.subscribe({"updates": 1}, group=None)
+    [delivery] = await collect(subscription, 1)
+
+    assert not await subscription.holds(delivery)
     await subscription.close()

@@ -113,6 +113,9 @@ class CutSubscription(Subscription):
     async def release(self, *deliveries: Delivery) -> None:
         await self._subscription.release(*deliveries)
 
+    async def holds(self, delivery: Delivery) -> bool:
+        return await self._subscription.holds(delivery)
+
     async def close(self) -> None:
         await self._subscription.close()
 

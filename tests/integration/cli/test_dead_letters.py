@@ -27,12 +27,14 @@ pytestmark = pytest.mark.anyio
 class Darkroom:
     """The API, and the command that talks to it."""
 
+    name = "dead-letters"
+
     def __init__(self, api: Api, url: str) -> None:
         self.api, self._url = api, url
 
     async def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         plain = {name: value for name, value in os.environ.items() if "DARKROOM" not in name}
-        command = [sys.executable, "-m", "cli", "dead-letters", *words, "--url", self._url]
+        command = [sys.executable, "-m", "cli", self.name, *words, "--url", self._url]
         return await asyncio.to_thread(
             subprocess.run,
             command,

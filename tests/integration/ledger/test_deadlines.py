@@ -16,6 +16,7 @@ from common import wire
 from common.events import JobFailed, JobStarted
 from common.job import JobSpec, JobState
 from common.job_log import JobLog
+from common.scaling import ScalingSettings
 from common.topic import CONTROL, EVENTS, UPDATES
 from tests.ledger import new_job, the_job, until
 
@@ -41,7 +42,8 @@ async def told(log: JobLog, topic: str) -> list[str]:
     found = await subscription.receive(100, 10.0)
     await subscription.close()
     read = wire.decode_control if topic == CONTROL else wire.decode_update
-    return [read(delivery.value, delivery.headers).job for delivery in found]
+    said = [read(delivery.value, delivery.headers) for delivery in found]
+    return [message.job for message in said if not isinstance(message, ScalingSettings)]
 
 
 @pytest.mark.usefixtures("ticking")

@@ -13,10 +13,10 @@ import pytest
 from common.events import JobSucceeded
 from common.job import JobSpec
 from common.job_log import JobLog, Start
+from common.scaling import Rules
 from common.topic import EVENTS, job_topic
 from common.wire import HEADERS, decode_event, encode
 from scaler.launchers import ProcessLauncher
-from scaler.observation import Rules
 from scaler.policy import Policy
 from scaler.scaler import Scaler
 from tests.integration.scaler.conftest import ECHO
@@ -33,6 +33,9 @@ class Done:
     def __init__(self, log: JobLog) -> None:
         self.jobs: list[str] = []
         self._log = log
+
+    def has(self, jobs: int) -> bool:
+        return len(self.jobs) == jobs
 
     async def follow(self) -> None:
         events = await self._log.subscribe({EVENTS: 1}, group=None, start=Start.EARLIEST)
@@ -66,9 +69,10 @@ def consumers() -> int:
 async def test_bursts_take_it_from_none_to_the_most_and_back_and_lose_no_job(log: JobLog) -> None:
     done = Done(log)
     scaler = Scaler(
-        rules={ECHO: RULES},
+        models=[ECHO],
+        rules_of=lambda _, __: RULES,
         log=log,
-        launcher=ProcessLauncher(grace_seconds=5),
+        launcher=ProcessLauncher([ECHO], grace_seconds=5),
         policy=Policy(4),
     )
     stop = asyncio.Event()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
 
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log import JobLog
+from common.scaling import Rules
 from scaler.launchers import Launched, Launcher
-from scaler.observation import Decision, Lag, Rules
+from scaler.observation import Decision, Lag
 from scaler.policy import Policy
 from scaler.queues import Queue
 from scaler.scaler import Scaler
@@ -22,40 +22,52 @@ class Recording(Launcher):
     """Starts nothing, and writes down whom it was to stop."""
 
     def __init__(self) -> None:
+        super().__init__(["m"])
         self.stopped: list[str] = []
 
     async def running(self) -> list[Launched]:
         return []
 
-    async def start(self, model: str) -> Launched:
-        raise AssertionError(model)
+    async def _start(self, model: str, device: str) -> Launched:
+        raise AssertionError(model, device)
 
     async def stop(self, id: str) -> None:
         self.stopped.append(id)
 
-    async def close(self) -> None:
+    async def let_go(self) -> None:
         pass
 
 
 async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> None:
     launcher = Recording()
-    scaler = Scaler(rules={"m": Rules(maximum=9)}, log=log, launcher=launcher, policy=Policy(9))
+    scaler = Scaler(
+        models=["m"],
+        rules_of=lambda _, __: Rules(maximum=9),
+        log=log,
+        launcher=launcher,
+        policy=Policy(9),
+    )
     ready, loading = WorkerState.READY, WorkerState.LOADING
-    states = {1: (ready, ("job",)), 2: (loading, ()), 3: (ready, ()), 4: (ready, ("other",))}
-    for pid, (state, running) in states.items():
+    states = {
+        "a": (ready, ("job",)),
+        "b": (loading, ()),
+        "c": (ready, ()),
+        "d": (ready, ("other",)),
+    }
+    for worker, (state, running) in states.items():
         heartbeat = WorkerHeartbeat(
-            worker=f"w{pid}",
+            worker=worker,
             model="m",
             state=state,
             at=time.time(),
-            host=socket.gethostname(),
-            pid=pid,
+            host="h",
+            pid=1,
             running=running,
         )
         scaler._workers.see(heartbeat)
-    launched = [Launched(str(pid), "m", pid) for pid in states]
+    launched = [Launched(worker, "m") for worker in states]
     scaler._see("m", Queue(Lag(normal=2), 0), launched, 0.0)
 
-    await scaler._apply([Decision("m", 2, "")], launched, 0.0)
+    await scaler._apply(Decision("m", 2, ""), launched, 0.0)
 
-    assert launcher.stopped == ["2", "3"]
+    assert launcher.stopped == ["b", "c"]

@@ -28,6 +28,14 @@ from common.events import (
     WorkerState,
 )
 from common.job import JobSpec, JobState, Output, OutputFile, Priority
+from common.scaling import (
+    ModelScaling,
+    ScalerStarted,
+    ScalingDecided,
+    ScalingEvent,
+    ScalingMode,
+    ScalingSettings,
+)
 from common.wire import (
     HEADERS,
     decode_control,
@@ -76,6 +84,29 @@ MESSAGES: dict[str, tuple[msgspec.Struct, Decode]] = {
         decode_event,
     ),
     "job_canceled": (JobCanceled(job=JOB, token=TOKEN, at=AT), decode_event),
+    "scaler_started": (ScalerStarted(scaler="s1", at=AT), decode_event),
+    "scaling_decided": (
+        ScalingDecided(
+            id="7b5f",
+            scaler="s1",
+            model="o/m",
+            at=AT,
+            before=0,
+            after=2,
+            reason="12 jobs to do",
+            applied=True,
+            alert="breaker",
+        ),
+        decode_event,
+    ),
+    "scaling_settings": (
+        ScalingSettings(
+            revision=7,
+            mode=ScalingMode.DRY_RUN,
+            models={"o/m": ModelScaling(paused=True, min=1, max=3, target=10.5, cooldown=60.0)},
+        ),
+        decode_control,
+    ),
     "job_update": (
         JobUpdate(
             job=JOB,
@@ -103,6 +134,8 @@ MESSAGES: dict[str, tuple[msgspec.Struct, Decode]] = {
             metrics_port=8001,
             jobs=12,
             busy=30.5,
+            moved_at=1793000000.0,
+            memory=1_500_000_000,
         ),
         decode_heartbeat,
     ),
@@ -136,7 +169,8 @@ def test_an_update_of_before_it_told_more_is_read() -> None:
 
 def test_every_golden_file_is_a_message_and_every_event_has_one() -> None:
     assert {path.stem for path in GOLDEN.glob("*.json")} == set(MESSAGES)
-    assert set(get_args(JobEvent)) <= {type(message) for message, _ in MESSAGES.values()}
+    events = {*get_args(JobEvent), *get_args(ScalingEvent)}
+    assert events <= {type(message) for message, _ in MESSAGES.values()}
 
 
 @pytest.mark.parametrize("headers", [{}, {"schema": "2"}, {"schema": ""}])

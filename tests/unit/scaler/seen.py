@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scaler.observation import ModelSeen, Rules
+from common.scaling import Rules
+from scaler.observation import ModelSeen
 
 NOW = 1000.0
 RULES = Rules(maximum=100, target=30.0, cooldown=60.0, hold_down=60.0)

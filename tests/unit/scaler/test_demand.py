@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.demand import backoff, demand
-from scaler.observation import Decision, Lag, ModelSeen
+from scaler.demand import POISON_SECONDS, backoff, demand
+from scaler.observation import Alert, Decision, Lag, ModelSeen
 from tests.unit.scaler.seen import IDLE, NOW, RULES
 
 NOTHING = replace(IDLE, lag=Lag())
@@ -130,3 +130,28 @@ def test_a_consumer_that_died_is_started_again_after_a_backoff_that_grows() -> N
     assert "3 times" in decision.reason
     assert decided(died, failed_at=NOW - backoff(3)) == 1
     assert backoff(1) < backoff(2) < backoff(20) == backoff(21)
+
+
+def test_what_hangs_is_called_poison_and_not_scaled_on() -> None:
+    hangs = replace(NOTHING, lag=Lag(normal=500), consumers=1, ready=1)
+    assert decided(hangs, stuck_since=NOW - POISON_SECONDS + 1) > 1
+    decision = demand(replace(hangs, stuck_since=NOW - POISON_SECONDS), NOW)
+    assert (decision.consumers, decision.alert) == (1, Alert.POISON)
+    assert "500 jobs" in decision.reason
+
+
+def test_jobs_that_take_long_are_no_poison() -> None:
+    long = replace(NOTHING, lag=Lag(normal=5), consumers=1, ready=1, seconds_per_job=1000.0)
+    assert demand(replace(long, stuck_since=NOW - 3999), NOW).alert is None
+    assert demand(replace(long, stuck_since=NOW - 4000), NOW).alert is Alert.POISON
+
+
+def test_after_five_failures_in_a_row_the_breaker_opens_and_one_is_tried() -> None:
+    many = replace(NOTHING, lag=Lag(normal=500))
+    assert decided(many, failures=4) > 1
+    opened = demand(replace(many, failures=5), NOW)
+    assert (opened.consumers, opened.alert) == (1, Alert.BREAKER)
+    waits = demand(replace(many, failures=5, failed_at=NOW - backoff(5) + 1), NOW)
+    assert (waits.consumers, waits.alert) == (0, Alert.BREAKER)
+    tried = demand(replace(many, failures=5, consumers=1, ready=1, lag=Lag(normal=1)), NOW)
+    assert tried.alert is Alert.BREAKER  # until it has shown that it lives

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from common.scaling import Rules
 from scaler.history import LONGEST_LOAD, SETTLED_SECONDS, History
-from scaler.observation import Decision, Lag, Look, Rules
+from scaler.observation import Decision, Lag, Look
 
 RULES = Rules(hold_down=60.0)
 ALIVE = Look(lag=Lag(normal=1), done=None, consumers=1, ready=1)
@@ -115,3 +116,26 @@ def test_arrivals_are_what_was_done_and_what_is_left() -> None:
         done = half  # two a second, of three that arrive
         seen = history.see(replace(ALIVE, done=done, lag=Lag(normal=half // 2)), half / 2)
     assert 2.9 < seen.arrivals < 3.1
+
+
+def test_ready_consumers_under_which_no_job_gets_further_are_stuck() -> None:
+    history = History("m", Rules(), 0.0)
+    works = Look(lag=Lag(normal=3), done=7, consumers=1, ready=1)
+    history.see(works, 0.0)
+    assert history.see(works, 10.0).stuck_since == 0.0
+    assert history.see(works, 20.0).stuck_since == 0.0
+    assert history.see(replace(works, moved=15.0), 30.0).stuck_since == 30.0
+    assert history.see(replace(works, moved=15.0), 40.0).stuck_since == 30.0
+    assert history.see(replace(works, done=8), 50.0).stuck_since == 50.0
+
+
+def test_without_work_or_a_ready_consumer_or_an_answer_nothing_is_stuck() -> None:
+    works = Look(lag=Lag(normal=3), done=7, consumers=1, ready=1)
+    for otherwise in (
+        replace(works, lag=Lag()),
+        replace(works, ready=0),
+        replace(works, lag=None, done=None),
+    ):
+        history = History("m", Rules(), 0.0)
+        history.see(works, 0.0)
+        assert history.see(otherwise, 10.0).stuck_since is None

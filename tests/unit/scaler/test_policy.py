@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from scaler.observation import Lag, ModelSeen
 from scaler.policy import Policy
-from scaler.sharing import PATIENCE, TURN
+from scaler.sharing import GIB, PATIENCE, TURN, Memory
 from tests.unit.scaler.seen import IDLE, NOW, RULES
 
 NOTHING = replace(IDLE, lag=Lag())
@@ -192,3 +192,42 @@ def test_nobody_starves() -> None:
                 longest = max(longest, now - unserved_since[model])
                 served_since[model] = now
     assert longest <= PATIENCE + ((len(models) - 1) // slots + 1) * (TURN + 2 * step)
+
+
+def test_no_consumer_is_started_for_which_there_is_no_memory() -> None:
+    large = replace(WAITING, model="large", memory=8 * GIB)
+    small = replace(WAITING, model="small", memory=GIB)
+    policy = Policy(4)
+    one, other = policy.decide([large, small], NOW, Memory(free=4 * GIB, total=16 * GIB))
+    assert (one.consumers, other.consumers) == (0, 1)
+    assert "8.0 GiB" in one.reason
+
+
+def test_those_that_load_have_their_memory_already() -> None:
+    loads = replace(BUSY, model="loads", ready=0, consumers=1, memory=3 * GIB)
+    small = replace(WAITING, model="small", memory=2 * GIB)
+    _, refused = Policy(4).decide([loads, small], NOW, Memory(4 * GIB, 16 * GIB))
+    assert refused.consumers == 0
+    _, started = Policy(4).decide([loads, small], NOW, Memory(5 * GIB, 16 * GIB))
+    assert started.consumers == 1
+
+
+def test_for_memory_too_an_idle_model_gives_way() -> None:
+    large = replace(WAITING, memory=8 * GIB, unserved_since=NOW - PATIENCE)
+    gives, takes = Policy(4).decide([idle("idle", 50), large], NOW, Memory(4 * GIB, 16 * GIB))
+    assert (gives.consumers, takes.consumers) == (0, 0)  # it starts once that has ended
+
+
+def test_a_model_that_no_memory_here_suffices_for_takes_nobodys_slot() -> None:
+    huge = replace(WAITING, memory=80 * GIB, unserved_since=NOW - 9 * PATIENCE)
+    keeps, refused = Policy(1).decide([idle("idle", 50), huge], NOW, Memory(4 * GIB, 16 * GIB))
+    assert (keeps.consumers, refused.consumers) == (1, 0)
+
+
+def test_a_paused_model_keeps_what_it_has_and_gives_nothing() -> None:
+    paused = replace(idle("paused", 9000), paused=True)
+    patient = replace(WAITING, unserved_since=NOW - 9 * PATIENCE)
+    kept, waits = Policy(1).decide([paused, patient], NOW)
+    assert (kept.consumers, kept.reason, waits.consumers) == (1, "paused", 0)
+    [none] = Policy(4).decide([replace(WAITING, paused=True)], NOW)
+    assert (none.consumers, none.reason) == (0, "paused")

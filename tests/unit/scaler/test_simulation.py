@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from common.errors import SettingsInvalid
-from scaler.observation import Look, Rules
+from common.scaling import Rules
+from scaler.observation import Look
 from scaler.simulation.compare import compare
 from scaler.simulation.picture import draw
 from scaler.simulation.rules import AlwaysOn, Keda

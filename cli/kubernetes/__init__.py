@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes, from the settings and the catalogue. Pure: nothing is written here."""

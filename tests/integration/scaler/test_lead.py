@@ -1,0 +1,161 @@
+"""Several scalers on one log: one leads, and another takes over when that one is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import psutil
+import pytest
+
+from common.job_log import JobLog
+from scaler import lead
+from scaler.lead import Lead
+from tests.integration.scaler.conftest import ECHO
+from tests.integration.scaler.test_scaler import Done, burst
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 120.0  # seconds, of a test that waits
+
+
+@asynccontextmanager
+async def seeking(log: JobLog, name: str) -> AsyncIterator[Lead]:
+    one = Lead(log, name)
+    one.start()
+    yield one
+    await one.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - other processes decide
+            await asyncio.sleep(0.05)
+
+
+async def until_held(one: Lead) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await one.held():  # noqa: ASYNC110 - the log decides
+            await asyncio.sleep(0.05)
+
+
+async def test_one_leads_and_the_next_takes_over_when_it_leaves(
+    log: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "LOST_SECONDS", 0.0)
+    async with seeking(log, "second") as second, seeking(log, "first") as first:
+        async with asyncio.timeout(PATIENCE):
+            while not (await first.held() or await second.held()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        leader, other = (first, second) if await first.held() else (second, first)
+        await until(lambda: other.lost)
+        await until_held(leader)  # a rebalance may have gone on
+        assert not await other.held()
+        assert not leader.lost
+        await leader.close()
+        await until_held(other)
+        assert not other.lost
+        await other.close()
+    async with seeking(log, "third") as third:
+        await until_held(third)
+
+
+async def test_the_lead_is_kept_when_its_message_is_renewed(
+    log: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(lead, "LOOK_SECONDS", 0.1)
+    async with seeking(log, "first") as first:
+        await until_held(first)
+        [before] = (await log.ends(["scaler"])).values()
+        async with asyncio.timeout(PATIENCE):
+            while (end := (await log.ends(["scaler"]))["scaler"][0]) < before[0] + 9:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await until_held(first)
+        [bounds] = (await log.bounds(["scaler"], group="scaler")).values()
+        assert 1 <= bounds.lag < end / 2  # the older ones are finished
+
+
+class Scalers:
+    """Scalers as processes, as `python -m scaler` starts them."""
+
+    def __init__(self) -> None:
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self) -> asyncio.subprocess.Process:
+        environment = {"DARKROOM_COOLDOWN_SECONDS": "3600", "DARKROOM_GRACE_SECONDS": "2"}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "scaler"), env={**os.environ, **environment}
+        )
+        self.processes.append(process)
+        return process
+
+    def consumers(self) -> dict[int, list[int]]:
+        """The pids of each scaler's consumers that live."""
+        found: dict[int, list[int]] = {}
+        for process in self.processes:
+            try:
+                children = psutil.Process(process.pid).children()
+                found[process.pid] = [
+                    child.pid for child in children if "consumers" in child.cmdline()
+                ]
+            except psutil.Error:
+                found[process.pid] = []
+        return found
+
+    async def stop(self) -> None:
+        for process in self.processes:
+            if process.returncode is None:
+                process.terminate()
+        await asyncio.gather(*(process.wait() for process in self.processes))
+
+
+async def test_when_the_leader_is_killed_another_goes_on_and_no_job_is_lost(log: JobLog) -> None:
+    scalers = Scalers()
+    done = Done(log)
+    following = asyncio.create_task(done.follow())
+    try:
+        for _ in range(2):
+            await scalers.start()
+        sent = await burst(log, 8)
+        await until(partial(done.has, len(sent)))
+        [leader] = [pid for pid, consumers in scalers.consumers().items() if consumers]
+        [consumer] = scalers.consumers()[leader]
+
+        psutil.Process(leader).kill()
+        sent += await burst(log, 8)
+        await until(partial(done.has, len(sent)))
+
+        [heir] = [pid for pid, consumers in scalers.consumers().items() if consumers]
+        assert heir != leader
+        await until(lambda: not psutil.pid_exists(consumer))  # it died with its scaler
+        assert sorted(done.jobs) == sorted(sent)
+    finally:
+        await scalers.stop()
+        following.cancel()
+        await asyncio.wait([following])
+
+
+async def test_a_second_scaler_starts_nothing_while_the_first_leads(log: JobLog) -> None:
+    scalers = Scalers()
+    done = Done(log)
+    following = asyncio.create_task(done.follow())
+    try:
+        first = await scalers.start()
+        sent = await burst(log, 1)
+        await until(partial(done.has, 1))
+        await scalers.start()
+        for _ in range(3):  # while the group takes the newcomer in
+            sent += await burst(log, 4)
+            await until(partial(done.has, len(sent)))
+        owners = [pid for pid, consumers in scalers.consumers().items() if consumers]
+        assert owners == [first.pid], ECHO
+        assert sorted(done.jobs) == sorted(sent)
+    finally:
+        await scalers.stop()
+        following.cancel()
+        await asyncio.wait([following])
