@@ -8,6 +8,7 @@ from cli import dead_letters, keys, predictions, scaler, webhooks
 from cli.batch import batch
 from cli.doctor import doctor
 from cli.k8s import k8s
+from cli.migrate import migrate
 from cli.monitor import monitor
 from cli.repair import repair
 from cli.simulate import simulate
@@ -39,6 +40,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(monitor)
 app.command(rich_help_panel=_KEEP)(doctor)
 app.command(rich_help_panel=_KEEP)(repair)
+app.command(rich_help_panel=_KEEP)(migrate)
 app.add_typer(scaler.app, name="scaler", rich_help_panel=_KEEP)
 app.command(rich_help_panel=_KEEP)(simulate)
 app.command(rich_help_panel=_KEEP)(k8s)

@@ -13,6 +13,7 @@
     ├── UrlRefused              a user's URL leads where nothing of ours connects to
     ├── UrlUnreachable          a user's URL leads to a server that does not answer
     ├── ObjectMissing           the store answered: there is no such object
+    ├── InUse                   other processes have it open, and must not
     ├── EngineError
     │   ├── BadInput            this input will never work: fail its job, try no more
     │   ├── OutOfMemory         the batch was too large: halve it
@@ -92,6 +93,10 @@ class ObjectMissing(DarkroomError):
     def __init__(self, key: str) -> None:
         super().__init__(f"no object {key!r}")
         self.key = key
+
+
+class InUse(DarkroomError):
+    """Other processes have it open, though it is wanted alone; the message says what to stop."""
 
 
 class EngineError(DarkroomError):

@@ -97,6 +97,21 @@ class PostgresDatabase(Database):
 
 
 async def _upgrade(url: URL, security: Security) -> None:
+    async with _unhurried(url, security) as connection:
+        statement = text("SELECT pg_advisory_xact_lock(:key)")
+        await connection.execute(statement, {"key": _lock_key("upgrade")})
+        await bring_up_to_date(connection)
+
+
+@asynccontextmanager
+async def unhurried(url: URL) -> AsyncIterator[AsyncConnection]:
+    """A transaction as long as it likes. Raises LedgerUnavailable, also from within."""
+    async with _unhurried(*secured(url)) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _unhurried(url: URL, security: Security) -> AsyncIterator[AsyncConnection]:
     """On a connection of its own: a migration of many rows, or the wait for one, may be long."""
     engine = create_async_engine(
         url,
@@ -105,12 +120,12 @@ async def _upgrade(url: URL, security: Security) -> None:
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "handle_error", _forget_row)
-    with translated():
-        async with engine.begin() as connection:
-            statement = text("SELECT pg_advisory_xact_lock(:key)")
-            await connection.execute(statement, {"key": _lock_key("upgrade")})
-            await bring_up_to_date(connection)
-    await engine.dispose()
+    try:
+        with translated():
+            async with engine.begin() as connection:
+                yield connection
+    finally:
+        await engine.dispose()
 
 
 def _lock_key(name: str) -> int:

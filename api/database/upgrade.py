@@ -8,8 +8,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database.tables import metadata
+from common.errors import SettingsInvalid
 
-HEAD = "0005"  # the newest of migrations/versions
+HEAD = "0005"  # the newest of migrations/versions; they rise as texts do
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -18,7 +19,10 @@ async def is_up_to_date(connection: AsyncConnection) -> bool:
 
 
 async def bring_up_to_date(connection: AsyncConnection) -> None:
-    """Runs inside the caller's transaction, under a lock that keeps other processes out."""
+    """Runs inside the caller's transaction, under a lock that keeps other processes out.
+
+    Raises SettingsInvalid for tables of a newer version.
+    """
     await connection.run_sync(_bring_up_to_date)
 
 
@@ -26,6 +30,11 @@ def _bring_up_to_date(connection: Connection) -> None:
     version = version_of(connection)
     if version is None:
         _make(connection)
+    elif version > HEAD:
+        raise SettingsInvalid(
+            f"The ledger's tables are at revision {version}, and this version of Darkroom knows "
+            f"{HEAD}: start the newer version, or restore a backup from before it"
+        )
     elif version != HEAD:
         _migrate(connection, HEAD)
 

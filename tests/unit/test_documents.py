@@ -19,6 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 USING = (PROJECT / "docs" / "using.md").read_text()
+OPERATING = (PROJECT / "docs" / "operating.md").read_text()
 
 
 def commands_of(document: str) -> list[str]:
@@ -37,7 +38,7 @@ def named(words: list[str]) -> tuple[Any, list[str]]:
     return command, words
 
 
-@pytest.mark.parametrize("line", commands_of(USING))
+@pytest.mark.parametrize("line", commands_of(USING) + commands_of(OPERATING))
 def test_a_documented_command_is_one(line: str) -> None:
     command, words = named(shlex.split(line)[1:])
     command.make_context(line, words)  # raises where an option or a value is none
@@ -80,7 +81,7 @@ def test_apps_env_with_every_line_active_gives_the_defaults(
     assert Settings.model_validate(values) == Settings.model_validate({})
 
 
-@pytest.mark.parametrize("document", ["promises.md", "security.md"])
+@pytest.mark.parametrize("document", ["promises.md", "security.md", "operating.md"])
 def test_every_test_that_a_document_names_is_there(document: str) -> None:
     text = (PROJECT / "docs" / document).read_text()
     tests = sorted(set(re.findall(r"`(tests/[\w/]+\.py)`", text)))

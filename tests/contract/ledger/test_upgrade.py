@@ -160,6 +160,19 @@ async def test_an_older_ledger_is_migrated_by_one_of_those_who_open_it(
         assert await connection.run_sync(_differences) == []
 
 
+async def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(
+    ledger_url: str, engine: AsyncEngine
+) -> None:
+    await (await Database.open(ledger_url)).close()
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for _ in range(2):
+        with pytest.raises(SettingsInvalid, match="9999"):
+            await Database.open(ledger_url)
+    async with engine.begin() as connection:
+        assert await connection.run_sync(_differences) == []
+
+
 @pytest.mark.parametrize(
     "url", ["", "mysql://x", "sqlite:///x", "sqlite+aiosqlite://", "postgresql://x/y", "a:b:c"]
 )
