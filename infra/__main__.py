@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from infra import docker_engine
 from infra.errors import InfraError
 from infra.servers import Servers, install
 
@@ -50,7 +51,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         if arguments.install:
-            install()
+            install(*docker_engine.tools())
         else:
             _serve(arguments.dir)
     except KeyboardInterrupt:

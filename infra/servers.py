@@ -16,18 +16,18 @@ from infra.minio import Minio
 from infra.ports import free_ports
 from infra.postgres import DATABASE, ROLE, Postgres
 from infra.server import Server
-from infra.tools import require
+from infra.tools import Tool, require
 
 BUCKET = "darkroom"
 KINDS: tuple[type[Server], ...] = (Kafka, Minio, Postgres)
 
 
-def install() -> None:
+def install(*more: Tool) -> None:
     """Install and build what is missing, minutes the first time.
 
     MissingTools if an administrator must act first, ToolFailed if a download or build fails.
     """
-    require([tool for kind in KINDS for tool in kind.tools()])
+    require([*(tool for kind in KINDS for tool in kind.tools()), *more])
     for kind in KINDS:
         kind.install()
 

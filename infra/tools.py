@@ -49,10 +49,16 @@ JAVA = Tool("openjdk-17-jre-headless", lambda: _on_path("java"))
 MAVEN = Tool("maven", lambda: _on_path("mvn"))
 GO = Tool("golang", lambda: _on_path("go"))
 POSTGRES = Tool("postgresql", _newest_postgres)
+DOCKERD = Tool("docker.io", lambda: _on_path("dockerd"))
+DOCKER = Tool("docker.io", lambda: _on_path("docker"))
+
+
+def _packages(tools: list[Tool]) -> list[str]:
+    return list(dict.fromkeys(tool.package for tool in tools))
 
 
 def _missing(tools: list[Tool]) -> MissingTools:
-    packages = " ".join(tool.package for tool in tools)
+    packages = " ".join(_packages(tools))
     line = f"sudo apt-get update && sudo apt-get install -y {packages}"
     return MissingTools(f"programs are missing; an administrator must run: {line}", line)
 
@@ -70,10 +76,10 @@ def require(tools: Iterable[Tool]) -> None:
         raise _missing(missing)
     log = cache_root() / "apt-get.log"
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    packages = [tool.package for tool in missing]
     with locked("apt-get"):
         run_tool("apt-get update", ["apt-get", "update"], log=log, env=env)
-        run_tool("apt-get install", ["apt-get", "install", "-y", *packages], log=log, env=env)
+        install = ["apt-get", "install", "-y", *_packages(missing)]
+        run_tool("apt-get install", install, log=log, env=env)
 
 
 def require_java(minimum: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from infra.docker_engine import DockerEngine
 from infra.servers import Servers
 
 # Machines are busy at times; and the suite repeats itself, while the soak looks for what is new.
@@ -48,3 +49,14 @@ def servers() -> Iterator[dict[str, str]]:
         for name in KEYS:
             patch.setenv(name, settings[name])
         yield settings
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """DOCKER_HOST of a real engine, which other tests may use at the same time.
+
+    What a test makes there has names and labels of its own, and it removes that. Ours is taken
+    down when nobody uses it any more; its images stay.
+    """
+    with DockerEngine() as engine:
+        yield engine.host
