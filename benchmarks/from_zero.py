@@ -46,7 +46,7 @@ async def measure(folder: Path) -> list[float]:
     scaler = Scaler(
         rules={ECHO: Rules(cooldown=0.0)},
         log=log,
-        launcher=ProcessLauncher(grace_seconds=5),
+        launcher=ProcessLauncher([ECHO], grace_seconds=5),
         policy=Policy(1),
     )
     stop = asyncio.Event()

@@ -8,7 +8,8 @@
     ├── Unavailable             a dependency did not answer: wait, burn no attempt
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
-    │   └── LedgerUnavailable
+    │   ├── LedgerUnavailable
+    │   └── LauncherUnavailable
     ├── UrlRefused              a user's URL leads where nothing of ours connects to
     ├── UrlUnreachable          a user's URL leads to a server that does not answer
     ├── ObjectMissing           the store answered: there is no such object
@@ -71,6 +72,10 @@ class StoreUnavailable(Unavailable):
 
 class LedgerUnavailable(Unavailable):
     """The database did not answer."""
+
+
+class LauncherUnavailable(Unavailable):
+    """What runs the consumers did not answer."""
 
 
 class UrlRefused(DarkroomError):

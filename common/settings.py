@@ -60,8 +60,12 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(30.0, ge=0)
     benchmark_file: str = ""
     metrics_port: int = Field(0, ge=0, le=65535)
+    worker: str = Field("", pattern=r"^([a-zA-Z0-9][a-zA-Z0-9_.-]*)?$", max_length=200)
 
     # How it is kept going
+    launcher: Literal["process", "docker"] = "process"
+    compose_project: str = Field("darkroom", min_length=1)
+    devices: str = "auto"
     slots: int = Field(4, ge=1)
     target_seconds: float = Field(30.0, ge=0.1, le=1e6)
     cooldown_seconds: float = Field(300.0, ge=0)

@@ -47,7 +47,7 @@ async def consume(model: ModelSpec, settings: Settings) -> None:
         dtype=settings.dtype,
         max_pixels=settings.max_image_pixels,
     )
-    reporter = Reporter(log, model=model.name, metrics=Metrics(model.name))
+    reporter = Reporter(log, model=model.name, metrics=Metrics(model.name), worker=settings.worker)
     reporter.serve_metrics(settings.metrics_port)
     limits = Limits(
         recycle_jobs=settings.recycle_jobs,

@@ -80,12 +80,13 @@ class Metrics:
 class Reporter:
     """Tells the rest of the system about this worker."""
 
-    def __init__(self, log: JobLog, *, model: str, metrics: Metrics) -> None:
+    def __init__(self, log: JobLog, *, model: str, metrics: Metrics, worker: str = "") -> None:
+        """`worker` is its name; without one it makes one up."""
         self._log = log
         self._model = model
         self._host = socket.gethostname()
         self.metrics = metrics
-        self.worker = f"{self._host}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.worker = worker or f"{self._host}-{os.getpid()}-{secrets.token_hex(3)}"
         self.device = ""
         self.engine_pid: int | None = None
         self.running: tuple[str, ...] = ()

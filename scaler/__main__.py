@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 from common.catalogue import Catalogue, ModelSpec, read_catalogue
@@ -12,7 +13,8 @@ from common.outage import until_available
 from common.processes import stop_at_signal
 from common.settings import Settings
 from common.startup import begin
-from scaler.launchers import ProcessLauncher
+from scaler.devices import Devices, find_devices
+from scaler.launchers import open_launcher
 from scaler.observation import Rules
 from scaler.policy import Policy
 from scaler.scaler import Scaler
@@ -35,16 +37,34 @@ def rules_of(model: ModelSpec, settings: Settings) -> Rules:
     )
 
 
+async def devices_of(catalogue: Catalogue, settings: Settings) -> Devices:
+    """Those of this host, for the models that any of them suits."""
+    placed = [
+        model.name
+        for model in catalogue
+        if (model.device or settings.device) not in ("auto", "cuda")
+    ]
+    return Devices(await find_devices(settings.devices, os.environ), elsewhere=placed)
+
+
 async def scale(catalogue: Catalogue, settings: Settings) -> None:
-    """Until SIGTERM or SIGINT; every consumer that it started has ended then."""
+    """Until SIGTERM or SIGINT; the consumers that are its processes have ended then."""
+    devices = await devices_of(catalogue, settings)
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)
-    scaler = Scaler(
-        rules={model.name: rules_of(model, settings) for model in catalogue},
-        log=log,
-        launcher=ProcessLauncher(grace_seconds=settings.grace_seconds),
-        policy=Policy(settings.slots),
-    )
     try:
+        launcher = open_launcher(
+            settings.launcher,
+            models=[model.name for model in catalogue],
+            grace_seconds=settings.grace_seconds,
+            project=settings.compose_project,
+        )
+        scaler = Scaler(
+            rules={model.name: rules_of(model, settings) for model in catalogue},
+            log=log,
+            launcher=launcher,
+            policy=Policy(devices.slots(settings.slots)),
+            devices=devices,
+        )
         await scaler.run(stop_at_signal())
     finally:
         await log.close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
-from common.errors import LaunchFailed
+from common.errors import LauncherUnavailable, LaunchFailed
 from common.job_log import JobLog
+from scaler.devices import Devices
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
 from scaler.observation import Decision, Look, ModelSeen, Rules
@@ -32,15 +32,16 @@ class Scaler:
         log: JobLog,
         launcher: Launcher,
         policy: Policy,
+        devices: Devices | None = None,
     ) -> None:
-        """`rules` names the models."""
+        """`rules` names the models; without `devices` consumers are not told which to use."""
         self._rules = rules
         self._queues = Queues(log, rules)
         self._launcher = launcher
         self._policy = policy
+        self._devices = devices or Devices()
         self._workers = Workers(log)
         self._histories: dict[str, History] = {}
-        self._host = socket.gethostname()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then every consumer is stopped and waited for."""
@@ -48,9 +49,10 @@ class Scaler:
         self._workers.start()
         try:
             while not stop.is_set():
-                launched = await self._launcher.running()
-                seen = await self._observe(launched, clock())
-                await self._apply(self._policy.decide(seen, clock()), launched, clock())
+                try:
+                    await self._round(clock)
+                except LauncherUnavailable as error:  # unknown is never zero: nothing changes
+                    logger.error("launcher_unavailable", error=str(error))
                 try:
                     await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
                 except TimeoutError:
@@ -58,6 +60,11 @@ class Scaler:
         finally:
             await self._launcher.close()
             await self._workers.close()
+
+    async def _round(self, clock: Callable[[], float]) -> None:
+        launched = await self._launcher.running()
+        seen = await self._observe(launched, clock())
+        await self._apply(self._policy.decide(seen, clock()), launched, clock())
 
     async def _observe(self, launched: list[Launched], now: float) -> list[ModelSeen]:
         by_model: dict[str, list[Launched]] = {model: [] for model in self._rules}
@@ -69,13 +76,19 @@ class Scaler:
     def _see(self, model: str, queue: Queue, launched: list[Launched], now: float) -> ModelSeen:
         for one in launched:
             if one.failed:
-                logger.warning("consumer_died", model=model, exit_code=one.exit_code)
+                logger.warning(
+                    "consumer_died",
+                    model=model,
+                    worker=one.id,
+                    exit_code=one.exit_code,
+                    output=one.output,
+                )
         works = [one for one in launched if one.works]
         look = Look(
             lag=queue.lag,
             done=queue.done,
             consumers=len(works),
-            ready=sum(self._workers.is_ready(self._host, one.pid) for one in works),
+            ready=sum(self._workers.is_ready(one.id) for one in works),
             stopping=sum(one.stopping and one.exit_code is None for one in launched),
             failed=sum(one.failed for one in launched),
             seconds_per_job=self._workers.seconds_per_job(model),
@@ -104,12 +117,12 @@ class Scaler:
             for _ in range(decision.consumers - len(alive)):
                 history.start(now)
                 try:
-                    await self._launcher.start(decision.model)
+                    device = self._devices.choose(decision.model, launched)
+                    launched.append(await self._launcher.start(decision.model, device))
                 except LaunchFailed as error:
                     history.fail(now)
                     logger.error("launch_failed", model=decision.model, error=str(error))
 
     def _use(self, one: Launched) -> tuple[bool, bool]:
         """The least useful first: those that load, and then those that were idle."""
-        at = self._host, one.pid
-        return self._workers.is_ready(*at), self._workers.is_busy(*at)
+        return self._workers.is_ready(one.id), self._workers.is_busy(one.id)

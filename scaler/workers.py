@@ -45,14 +45,14 @@ class Workers:
         """Stop following it."""
         await self._follower.close()
 
-    def is_ready(self, host: str, pid: int) -> bool:
-        """Whether the worker that is this process has its model loaded."""
-        last = self._at(host, pid)
+    def is_ready(self, worker: str) -> bool:
+        """Whether it has its model loaded."""
+        last = self._last.get(worker)
         return last is not None and last.state is WorkerState.READY
 
-    def is_busy(self, host: str, pid: int) -> bool:
-        """Whether that worker had a job when it was heard of last."""
-        last = self._at(host, pid)
+    def is_busy(self, worker: str) -> bool:
+        """Whether it had a job when it was heard of last."""
+        last = self._last.get(worker)
         return last is not None and bool(last.running)
 
     def seconds_per_job(self, model: str) -> float | None:
@@ -88,11 +88,6 @@ class Workers:
             self._forget(worker)
         for silent in [name for name, heard in self._heard.items() if heard < now - SILENT]:
             self._forget(silent)
-
-    def _at(self, host: str, pid: int) -> WorkerHeartbeat | None:
-        """The latest of a worker there: one that was killed may have had the same pid."""
-        there = [last for last in self._last.values() if (last.host, last.pid) == (host, pid)]
-        return max(there, key=lambda last: last.at, default=None)
 
     def _forget(self, worker: str) -> None:
         for known in (self._last, self._heard, self._loading):

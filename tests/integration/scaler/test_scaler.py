@@ -68,7 +68,7 @@ async def test_bursts_take_it_from_none_to_the_most_and_back_and_lose_no_job(log
     scaler = Scaler(
         rules={ECHO: RULES},
         log=log,
-        launcher=ProcessLauncher(grace_seconds=5),
+        launcher=ProcessLauncher([ECHO], grace_seconds=5),
         policy=Policy(4),
     )
     stop = asyncio.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
@@ -22,13 +21,14 @@ class Recording(Launcher):
     """Starts nothing, and writes down whom it was to stop."""
 
     def __init__(self) -> None:
+        super().__init__(["m"])
         self.stopped: list[str] = []
 
     async def running(self) -> list[Launched]:
         return []
 
-    async def start(self, model: str) -> Launched:
-        raise AssertionError(model)
+    async def _start(self, model: str, device: str) -> Launched:
+        raise AssertionError(model, device)
 
     async def stop(self, id: str) -> None:
         self.stopped.append(id)
@@ -41,21 +41,26 @@ async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> Non
     launcher = Recording()
     scaler = Scaler(rules={"m": Rules(maximum=9)}, log=log, launcher=launcher, policy=Policy(9))
     ready, loading = WorkerState.READY, WorkerState.LOADING
-    states = {1: (ready, ("job",)), 2: (loading, ()), 3: (ready, ()), 4: (ready, ("other",))}
-    for pid, (state, running) in states.items():
+    states = {
+        "a": (ready, ("job",)),
+        "b": (loading, ()),
+        "c": (ready, ()),
+        "d": (ready, ("other",)),
+    }
+    for worker, (state, running) in states.items():
         heartbeat = WorkerHeartbeat(
-            worker=f"w{pid}",
+            worker=worker,
             model="m",
             state=state,
             at=time.time(),
-            host=socket.gethostname(),
-            pid=pid,
+            host="h",
+            pid=1,
             running=running,
         )
         scaler._workers.see(heartbeat)
-    launched = [Launched(str(pid), "m", pid) for pid in states]
+    launched = [Launched(worker, "m") for worker in states]
     scaler._see("m", Queue(Lag(normal=2), 0), launched, 0.0)
 
     await scaler._apply([Decision("m", 2, "")], launched, 0.0)
 
-    assert launcher.stopped == ["2", "3"]
+    assert launcher.stopped == ["b", "c"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from scaler.launchers import Launched
 
-ALIVE = Launched("1", "m", 1)
+ALIVE = Launched("w", "m")
 
 
 def test_a_consumer_that_was_asked_to_stop_has_not_failed() -> None:

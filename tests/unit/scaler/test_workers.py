@@ -27,25 +27,23 @@ def heartbeat(
     at: float,
     *,
     worker: str = "w",
-    pid: int = 1,
     jobs: int = 0,
     busy: float = 0,
 ) -> WorkerHeartbeat:
     return WorkerHeartbeat(
-        worker=worker, model="m", state=state, at=at, host="h", pid=pid, jobs=jobs, busy=busy
+        worker=worker, model="m", state=state, at=at, host="h", pid=1, jobs=jobs, busy=busy
     )
 
 
 async def test_a_worker_is_ready_from_when_it_says_so_until_it_stops(workers: Workers) -> None:
-    assert not workers.is_ready("h", 1)
+    assert not workers.is_ready("w")
     workers.see(heartbeat(WorkerState.LOADING, 0.0))
-    assert not workers.is_ready("h", 1)
+    assert not workers.is_ready("w")
     workers.see(heartbeat(WorkerState.READY, 30.0))
-    assert workers.is_ready("h", 1)
-    assert not workers.is_ready("another", 1)
-    assert not workers.is_ready("h", 2)
+    assert workers.is_ready("w")
+    assert not workers.is_ready("another")
     workers.see(heartbeat(WorkerState.STOPPED, 40.0))
-    assert not workers.is_ready("h", 1)
+    assert not workers.is_ready("w")
 
 
 async def test_the_cold_start_is_that_of_the_last_one(workers: Workers) -> None:
@@ -75,7 +73,7 @@ async def test_seconds_per_job_follow_what_is_told_last(workers: Workers) -> Non
 
 async def test_two_workers_count_each_for_itself(workers: Workers) -> None:
     workers.see(heartbeat(WorkerState.READY, 0.0, worker="a", jobs=10, busy=10.0))
-    workers.see(heartbeat(WorkerState.READY, 0.0, worker="b", pid=2, jobs=10, busy=30.0))
+    workers.see(heartbeat(WorkerState.READY, 0.0, worker="b", jobs=10, busy=30.0))
     seconds = workers.seconds_per_job("m")
     assert seconds is not None
     assert 1.9 < seconds < 2.2
@@ -83,12 +81,12 @@ async def test_two_workers_count_each_for_itself(workers: Workers) -> None:
 
 async def test_a_worker_that_falls_silent_is_forgotten_by_our_own_clock(workers: Workers) -> None:
     workers.see(heartbeat(WorkerState.READY, 0.0))
-    workers.see(heartbeat(WorkerState.READY, 9e9, worker="of a wrong clock", pid=2))
-    assert workers.is_ready("h", 1)
+    workers.see(heartbeat(WorkerState.READY, 9e9, worker="of a wrong clock"))
+    assert workers.is_ready("w")
     NOW[0] += SILENT + 1
-    workers.see(heartbeat(WorkerState.READY, 1.0, worker="another", pid=3))
-    assert not workers.is_ready("h", 1)
-    assert workers.is_ready("h", 3)
+    workers.see(heartbeat(WorkerState.READY, 1.0, worker="another"))
+    assert not workers.is_ready("w")
+    assert workers.is_ready("another")
 
 
 async def test_what_is_read_again_changes_nothing(workers: Workers) -> None:
@@ -101,7 +99,7 @@ async def test_what_is_read_again_changes_nothing(workers: Workers) -> None:
         workers.see(beat)
     for beat in beats:
         workers.see(beat)
-        assert workers.is_ready("h", 1)
+        assert workers.is_ready("w")
         assert workers.seconds_per_job("m") == 2.0
 
 
@@ -118,7 +116,7 @@ async def test_a_clock_that_jumps_or_a_download_makes_no_absurd_cold_start(
 async def test_a_worker_is_busy_while_it_has_a_job(workers: Workers) -> None:
     ready = heartbeat(WorkerState.READY, 0.0)
     workers.see(ready)
-    assert not workers.is_busy("h", 1)
+    assert not workers.is_busy("w")
     workers.see(msgspec.structs.replace(ready, at=1.0, running=("job",)))
-    assert workers.is_busy("h", 1)
-    assert not workers.is_busy("h", 2)
+    assert workers.is_busy("w")
+    assert not workers.is_busy("another")

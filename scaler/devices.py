@@ -1,0 +1,74 @@
+"""The devices of this host, and which of them a new consumer gets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import structlog
+
+from scaler.launchers import Launched
+
+NVIDIA_SMI = ("nvidia-smi", "-L")
+# A GPU that is divided (MIG) lists its parts below it, and only they can be used.
+LISTED = re.compile(r"UUID: ((GPU|MIG)-[^)]+)\)")
+
+logger = structlog.get_logger()
+
+
+class Devices:
+    """Each consumer gets the device that has the fewest, unless its model names one itself."""
+
+    def __init__(self, devices: Sequence[str] = (), *, elsewhere: Collection[str] = ()) -> None:
+        """`elsewhere` are the models whose place is settled: device=cpu, device=cuda:1."""
+        self._devices = tuple(devices)
+        self._elsewhere = frozenset(elsewhere)
+
+    def slots(self, each: int) -> int:
+        """Consumers at once, with `each` on every device; the CPU counts as one."""
+        return each * max(len(self._devices), 1)
+
+    def choose(self, model: str, launched: Iterable[Launched]) -> str:
+        """Empty where it is not ours to choose."""
+        if not self._devices or model in self._elsewhere:
+            return ""
+        held = Counter(one.device for one in launched if one.exit_code is None)
+        return min(self._devices, key=lambda device: held[device])
+
+
+async def find_devices(setting: str, environment: Mapping[str, str]) -> list[str]:
+    """What DARKROOM_DEVICES comes to; `auto` is all of NVIDIA's that this process may use."""
+    if setting != "auto":
+        return _listed(setting)
+    if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return _listed(visible)
+    try:
+        asking = await asyncio.create_subprocess_exec(
+            *NVIDIA_SMI,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except FileNotFoundError:
+        return []
+    said, _ = await asking.communicate()
+    if asking.returncode:
+        logger.warning("devices_unknown", asked=" ".join(NVIDIA_SMI), answer=said.decode().strip())
+        return []
+    return uuids(said.decode())
+
+
+def uuids(listing: str) -> list[str]:
+    """Of the devices in what `nvidia-smi -L` prints; parts in place of what is divided."""
+    found: list[str] = []
+    for uuid, kind in LISTED.findall(listing):
+        if kind == "MIG" and found and found[-1].startswith("GPU-"):
+            found.pop()
+        found.append(uuid)
+    return found
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
