@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from infra import docker_engine
+from infra import compose, debian, docker_engine
 from infra.errors import InfraError
+from infra.proxy import Nginx
 from infra.servers import Servers, install
 
 CHECK_EVERY_S = 1.0
@@ -27,6 +28,14 @@ def _arguments() -> argparse.Namespace:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _install_all() -> None:
+    """What the tests need beyond the servers that people play with, too."""
+    more = (*docker_engine.tools(), *compose.tools(), *debian.tools(), *Nginx.tools())
+    install(*more)
+    compose.install()
+    debian.install()
 
 
 def _serve(directory: Path | None) -> None:
@@ -51,7 +60,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         if arguments.install:
-            install(*docker_engine.tools())
+            _install_all()
         else:
             _serve(arguments.dir)
     except KeyboardInterrupt:
