@@ -1,6 +1,7 @@
 """`python -m infra`: run the servers until Ctrl-C or SIGTERM."""
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -32,10 +33,12 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _install_all() -> None:
     """What the tests need beyond the servers that people play with, too."""
-    more = (*docker_engine.tools(), *compose.tools(), *debian.tools(), *Nginx.tools())
-    install(*more)
+    root = os.geteuid() == 0
+    more = (*docker_engine.tools(), *compose.tools(), *Nginx.tools())
+    install(*more, *(debian.tools() if root else ()))
     compose.install()
-    debian.install()
+    if root:
+        debian.install()
 
 
 def _serve(directory: Path | None) -> None:

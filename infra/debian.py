@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 from infra.cache import build_once, cached
-from infra.process import run_tool
+from infra.errors import MissingTools
+from infra.process import Command, run_tool
 from infra.tools import DEBOOTSTRAP, DOCKER, Tool
 
 SUITE = "bookworm"
@@ -24,16 +25,26 @@ def tools() -> list[Tool]:
 
 
 def install() -> Path:
-    """The folder with base.tar, a few minutes the first time. Only root may make it."""
+    """The folder with base.tar; a few minutes the first time, and MissingTools if not for root."""
+    if cached(BUILD) is None and os.geteuid() != 0:
+        raise MissingTools(
+            "only root can make a Debian: name images of your own, PYTHON_IMAGE first"
+        )
     return build_once(BUILD, _build)
 
 
 def _build(folder: Path, log: Path) -> None:
     root = folder / "root"
-    bootstrap = [DEBOOTSTRAP.path(), "--variant=minbase", f"--include={PACKAGES}", SUITE, root]
+    bootstrap: Command = [
+        DEBOOTSTRAP.path(),
+        "--variant=minbase",
+        f"--include={PACKAGES}",
+        SUITE,
+        root,
+    ]
     run_tool("debootstrap", [*bootstrap, MIRROR], log=log, env={**os.environ, "TMPDIR": "/tmp"})
     (root / CERTIFICATES.relative_to("/")).write_bytes(CERTIFICATES.read_bytes())
-    tar = ["tar", "--directory", root, "--create", "--file", folder / "base.tar"]
+    tar: Command = ["tar", "--directory", root, "--create", "--file", folder / "base.tar"]
     run_tool("tar", [*tar, "--exclude=./var/cache/apt/archives/*.deb", "."], log=log)
     run_tool("rm", ["rm", "-r", root], log=log)
 

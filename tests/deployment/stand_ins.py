@@ -19,8 +19,12 @@ SERVERS = ("kafka", "minio", "postgres", "nginx", "prometheus")
 def build(host: str, folder: Path) -> dict[str, str]:
     """The images in the engine at `host`, by the settings that name them.
 
-    `folder` is an empty one for what they are built from.
+    `folder` is an empty one for what they are built from. Where the caller's environment names
+    images for all, those are used.
     """
+    settings = ["PYTHON_IMAGE", *(f"{name.upper()}_IMAGE" for name in SERVERS)]
+    if all(name in os.environ for name in settings):
+        return {name: os.environ[name] for name in settings}
     base = base_image(host)
     context = folder / "context"
     shutil.copytree(HERE, context)
