@@ -1,8 +1,10 @@
-"""From a job's append until its consumer's process is there, where there was none.
+"""From a job's append until its consumer is being started, where there was none.
 
-python -m benchmarks.from_zero
+python -m benchmarks.from_zero [process|docker]
 
-The embedded job log, the scaler, and a model whose consumer stops as soon as it is idle.
+The embedded job log, the scaler, and a model whose consumer stops as soon as it is idle. A process
+is being started once it is there; a container once the engine has it, and a second figure says when
+it runs.
 """
 
 from __future__ import annotations
@@ -10,31 +12,59 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
-
-import psutil
 
 from benchmarks.figures import show
 from common.job import JobSpec
 from common.job_log import open_job_log
 from common.topic import job_topic
 from common.wire import HEADERS, encode
-from scaler.launchers import ProcessLauncher
+from infra.docker_engine import DockerEngine
 from scaler.observation import Rules
 from scaler.policy import Policy
 from scaler.scaler import ROUND_SECONDS, Scaler
+from tests.contract.launcher.rig import ECHO, DockerRig, ProcessRig
 
 ROUNDS = 20
-ECHO = "darkroom/echo"
 
 
-def consumers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "consumers" in child.cmdline()]
+async def measure(rig: ProcessRig | DockerRig, url: str) -> tuple[list[float], list[float]]:
+    """Seconds until it is being started, and until it runs."""
+
+    async def made() -> bool:
+        return bool(await (rig.containers() if isinstance(rig, DockerRig) else rig.workers()))
+
+    async def runs() -> bool:
+        return bool(await rig.workers())
+
+    log = await open_job_log(url, partitions=4)
+    rules = {ECHO: Rules(cooldown=0.0)}
+    scaler = Scaler(rules=rules, log=log, launcher=rig.launcher([ECHO]), policy=Policy(1))
+    stop = asyncio.Event()
+    scaling = asyncio.create_task(scaler.run(stop))
+    starts: list[float] = []
+    running: list[float] = []
+    for number in range(ROUNDS):
+        while await made():  # noqa: ASYNC110  another process decides
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1 + ROUND_SECONDS * random.random())
+        spec = JobSpec(model=ECHO)
+        await log.append(job_topic(ECHO, spec.priority), f"job-{number}", encode(spec), HEADERS)
+        appended = time.perf_counter()
+        for reached, found in ((made, starts), (runs, running)):
+            while not await reached():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            found.append(time.perf_counter() - appended)
+    stop.set()
+    await scaling
+    await log.close()
+    return starts, running
 
 
-async def measure(folder: Path) -> list[float]:
+async def run(kind: str, folder: Path) -> None:
     (folder / "model_names.txt").write_text(f"{ECHO} task=echo\n")
     url = f"sqlite:///{folder}/log.sqlite"
     os.environ |= {
@@ -42,35 +72,26 @@ async def measure(folder: Path) -> list[float]:
         "DARKROOM_DATA_DIR": str(folder),
         "DARKROOM_JOB_LOG_URL": url,
     }
-    log = await open_job_log(url, partitions=4)
-    scaler = Scaler(
-        rules={ECHO: Rules(cooldown=0.0)},
-        log=log,
-        launcher=ProcessLauncher([ECHO], grace_seconds=5),
-        policy=Policy(1),
-    )
-    stop = asyncio.Event()
-    scaling = asyncio.create_task(scaler.run(stop))
-    found = []
-    for number in range(ROUNDS):
-        while consumers():  # noqa: ASYNC110  another process decides
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1 + ROUND_SECONDS * random.random())
-        spec = JobSpec(model=ECHO)
-        await log.append(job_topic(ECHO, spec.priority), f"job-{number}", encode(spec), HEADERS)
-        appended = time.perf_counter()
-        while not consumers():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-        found.append(time.perf_counter() - appended)
-    stop.set()
-    await scaling
-    await log.close()
-    return found
+    if kind == "process":
+        starts, _ = await measure(ProcessRig(), url)
+        show("append to process", starts)
+        return
+    with DockerEngine() as engine:
+        rig = DockerRig(engine.host, f"from-zero-{os.getpid()}", folder)
+        try:
+            await rig.make_template()
+            starts, running = await measure(rig, url)
+        finally:
+            await rig.clear()
+    show("append to container", starts)
+    show("append to its running", running)
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="darkroom-from-zero-") as folder:
-        show("append to consumer's start", asyncio.run(measure(Path(folder))))
+    kinds = sys.argv[1:] or ["process", "docker"]
+    for kind in kinds:
+        with tempfile.TemporaryDirectory(prefix="darkroom-from-zero-") as folder:
+            asyncio.run(run(kind, Path(folder)))
 
 
 if __name__ == "__main__":

@@ -22,15 +22,15 @@ from scaler.scaler import Scaler
 USAGE = 2
 
 
-def rules_of(model: ModelSpec, settings: Settings) -> Rules:
-    """What the model's line says, and the settings for the rest."""
+def rules_of(model: ModelSpec, settings: Settings, copies: int = 1) -> Rules:
+    """What the model's line says, and the settings for the rest; `copies` where it has no max."""
 
     def first(of_line: float | None, of_all: float) -> float:
         return of_all if of_line is None else of_line
 
     return Rules(
         minimum=min(model.min, settings.partitions),
-        maximum=min(model.max or max(model.min, 1), settings.partitions),
+        maximum=min(model.max or max(model.min, copies), settings.partitions),
         target=first(model.target, settings.target_seconds),
         cooldown=first(model.cooldown, settings.cooldown_seconds),
         hold_down=first(model.hold_down, settings.hold_down_seconds),
@@ -59,7 +59,10 @@ async def scale(catalogue: Catalogue, settings: Settings) -> None:
             project=settings.compose_project,
         )
         scaler = Scaler(
-            rules={model.name: rules_of(model, settings) for model in catalogue},
+            rules={
+                model.name: rules_of(model, settings, devices.copies(model.name))
+                for model in catalogue
+            },
             log=log,
             launcher=launcher,
             policy=Policy(devices.slots(settings.slots)),

@@ -26,6 +26,10 @@ class Devices:
         self._devices = tuple(devices)
         self._elsewhere = frozenset(elsewhere)
 
+    def copies(self, model: str) -> int:
+        """Consumers of the model that each have a device of their own."""
+        return 1 if model in self._elsewhere else max(len(self._devices), 1)
+
     def slots(self, each: int) -> int:
         """Consumers at once, with `each` on every device; the CPU counts as one."""
         return each * max(len(self._devices), 1)

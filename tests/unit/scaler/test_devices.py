@@ -34,7 +34,14 @@ def test_a_consumer_gets_the_device_that_has_the_fewest() -> None:
 
 
 def test_a_model_that_names_its_device_is_left_alone() -> None:
-    assert Devices(["0"], elsewhere=["m"]).choose("m", []) == ""
+    devices = Devices(["0", "1"], elsewhere=["m"])
+    assert devices.choose("m", []) == ""
+    assert devices.copies("m") == 1
+
+
+def test_a_model_may_have_a_consumer_on_each_device() -> None:
+    assert Devices(["0", "1"]).copies("m") == 2
+    assert Devices().copies("m") == 1
 
 
 def test_slots_are_those_of_each_device_and_the_cpu_is_one() -> None:

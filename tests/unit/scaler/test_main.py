@@ -23,5 +23,10 @@ def test_a_minimum_without_a_max_is_the_most() -> None:
     assert rules_of(ModelSpec(name="o/m", min=3), SETTINGS) == Rules(3, 3, 7, 8, 9)
 
 
+def test_without_a_max_it_may_have_one_on_each_device() -> None:
+    assert rules_of(ModelSpec(name="o/m"), SETTINGS, 2) == Rules(0, 2, 7, 8, 9)
+    assert rules_of(ModelSpec(name="o/m", max=1), SETTINGS, 2) == Rules(0, 1, 7, 8, 9)
+
+
 def test_there_are_never_more_consumers_than_partitions() -> None:
     assert rules_of(ModelSpec(name="o/m", min=8, max=9), SETTINGS) == Rules(4, 4, 7, 8, 9)
