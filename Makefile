@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests mostly wait. Two processes of them, each with servers of its own; a file stays in one.
 AT_ONCE ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test soak check lint servers lock audit bench clean
+.PHONY: run test soak check lint servers secrets lock audit bench clean
 
 run: .venv/installed  ## start Darkroom here, without any server
 	@exec $(BIN)/darkroom up
@@ -37,6 +37,11 @@ lint: .venv/installed
 
 servers: .venv/installed  ## Kafka, MinIO and Postgres on loopback, to play with
 	@exec $(BIN)/python -m infra
+
+# The name under which users reach it; it stands in the certificate and in links.
+DOMAIN ?= localhost
+secrets:  ## what docker compose needs: passwords, the first key, a certificate
+	@$(PYTHON) -m infra.make_secrets --host $(DOMAIN)
 
 lock: .venv/installed  ## write requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
 
     # Who may ask
     auth: Literal["auto", "on", "off"] = "auto"
+    admin_key: str = ""
+    monitor_key: str = ""
     key_requests_per_second: int = Field(500, ge=0)
     key_burst_seconds: int = Field(2, ge=1, le=3600)
     key_burst_jobs: int = Field(64, ge=0)

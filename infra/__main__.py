@@ -1,14 +1,16 @@
 """`python -m infra`: run the servers until Ctrl-C or SIGTERM."""
 
 import argparse
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 from types import FrameType
 
-from infra import docker_engine
+from infra import compose, debian, docker_engine
 from infra.errors import InfraError
+from infra.proxy import Nginx
 from infra.servers import Servers, install
 
 CHECK_EVERY_S = 1.0
@@ -27,6 +29,16 @@ def _arguments() -> argparse.Namespace:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _install_all() -> None:
+    """What the tests need beyond the servers that people play with, too."""
+    root = os.geteuid() == 0
+    more = (*docker_engine.tools(), *compose.tools(), *Nginx.tools())
+    install(*more, *(debian.tools() if root else ()))
+    compose.install()
+    if root:
+        debian.install()
 
 
 def _serve(directory: Path | None) -> None:
@@ -51,7 +63,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         if arguments.install:
-            install(*docker_engine.tools())
+            _install_all()
         else:
             _serve(arguments.dir)
     except KeyboardInterrupt:

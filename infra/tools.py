@@ -47,8 +47,10 @@ class Tool:
 
 JAVA = Tool("openjdk-17-jre-headless", lambda: _on_path("java"))
 MAVEN = Tool("maven", lambda: _on_path("mvn"))
+DEBOOTSTRAP = Tool("debootstrap", lambda: _on_path("debootstrap"))
 GO = Tool("golang", lambda: _on_path("go"))
 POSTGRES = Tool("postgresql", _newest_postgres)
+NGINX = Tool("nginx-light", lambda: _on_path("nginx"))
 DOCKERD = Tool("docker.io", lambda: _on_path("dockerd"))
 DOCKER = Tool("docker.io", lambda: _on_path("docker"))
 

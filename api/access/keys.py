@@ -74,6 +74,16 @@ def make_key(
     return key, secret
 
 
+def key_from(secret: str, *, scope: Scope, name: str, now: float) -> ApiKey:
+    """The key of a secret that was made elsewhere. Raises ValueError if it is none of ours."""
+    id = id_of(secret)
+    if id is None:
+        raise ValueError("not dk_ID_SECRET with 12 and 64 hex digits")
+    scopes = frozenset({scope})
+    digest = _digest(secret)
+    return ApiKey(id=id, owner=id, name=name, digest=digest, scopes=scopes, created_at=now)
+
+
 def id_of(secret: str) -> str | None:
     """The public part of what looks like a key of ours; None for anything else."""
     found = _KEY.fullmatch(secret)

@@ -10,6 +10,7 @@ from sqlalchemy import Row, bindparam, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.access.keys import ApiKey, Scope
+from api.database import dialects
 from api.database.rows import to_json
 from api.database.tables import api_keys
 
@@ -17,8 +18,13 @@ _scopes = msgspec.json.Decoder(frozenset[Scope])
 
 
 async def add(connection: AsyncConnection, key: ApiKey) -> None:
-    columns = {name: getattr(key, name) for name in ApiKey.__slots__}
-    await connection.execute(insert(api_keys), {**columns, "scopes": to_json(sorted(key.scopes))})
+    await connection.execute(insert(api_keys), _columns_of(key))
+
+
+async def add_unless_known(connection: AsyncConnection, key: ApiKey) -> None:
+    """Nothing if a key of this id ever was, revoked or not."""
+    unless_known = dialects.insert(connection, api_keys).on_conflict_do_nothing()
+    await connection.execute(unless_known, _columns_of(key))
 
 
 async def get(connection: AsyncConnection, key_id: str) -> ApiKey | None:
@@ -61,6 +67,11 @@ async def used(connection: AsyncConnection, last: Mapping[str, float]) -> None:
     rows = [{"key": key, "at": at} for key, at in sorted(last.items())]
     statement = update(api_keys).where(api_keys.c.id == bindparam("key"))
     await connection.execute(statement.values(last_used_at=bindparam("at")), rows)
+
+
+def _columns_of(key: ApiKey) -> dict[str, Any]:
+    columns = {name: getattr(key, name) for name in ApiKey.__slots__}
+    return {**columns, "scopes": to_json(sorted(key.scopes))}
 
 
 def _key_of(row: Row[Any]) -> ApiKey:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import structlog
 
+from api.access.given_keys import add_given_keys, given_keys
 from api.access.keyring import say_if_there_is_no_key
 from api.app import create_app
 from api.database.database import Database
@@ -27,7 +28,9 @@ async def serve(catalogue: Catalogue, settings: Settings) -> bool:
     """Until SIGTERM or SIGINT. False: it could not listen."""
     _check_auth(settings)
     _check_title_model(catalogue, settings.title_model)
+    given = given_keys(settings)
     database = await until_available(Database.open, settings.ledger_url)
+    await until_available(add_given_keys, database, given)
     if settings.auth_on:
         await until_available(say_if_there_is_no_key, database)
     log = await until_available(open_job_log, settings.log_url, partitions=settings.partitions)

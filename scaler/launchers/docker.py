@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import AsyncIterator, Collection
@@ -104,7 +103,7 @@ class DockerLauncher(Launcher):
 
     async def _list(self, labels: list[str], **more: list[str]) -> list[DockerContainer]:
         filters = {"label": [f"{PROJECT}={self._project}", *labels], **more}
-        return await self._docker.containers.list(all=True, filters=json.dumps(filters))
+        return await self._docker.containers.list(all=True, filters=filters)
 
     async def _see(self, container: DockerContainer) -> Launched | None:
         """One that lives; what has ended goes to `_ended`."""
