@@ -35,14 +35,9 @@ def install() -> Path:
 
 def _build(folder: Path, log: Path) -> None:
     root = folder / "root"
-    bootstrap: Command = [
-        DEBOOTSTRAP.path(),
-        "--variant=minbase",
-        f"--include={PACKAGES}",
-        SUITE,
-        root,
-    ]
-    run_tool("debootstrap", [*bootstrap, MIRROR], log=log, env={**os.environ, "TMPDIR": "/tmp"})
+    options = ["--variant=minbase", f"--include={PACKAGES}"]
+    bootstrap: Command = [DEBOOTSTRAP.path(), *options, SUITE, root, MIRROR]
+    run_tool("debootstrap", bootstrap, log=log)
     (root / CERTIFICATES.relative_to("/")).write_bytes(CERTIFICATES.read_bytes())
     tar: Command = ["tar", "--directory", root, "--create", "--file", folder / "base.tar"]
     run_tool("tar", [*tar, "--exclude=./var/cache/apt/archives/*.deb", "."], log=log)

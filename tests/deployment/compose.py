@@ -95,7 +95,9 @@ class Composed:
         """What `docker inspect` says of each of the project's, those that ended too."""
         wanted = [f"--filter=label=com.docker.compose.project={self.name}"]
         ids = self.docker("ps", "-aq", *wanted, *(f"--filter={one}" for one in filters)).split()
-        found: list[dict[str, Any]] = json.loads(self.docker("inspect", *ids)) if ids else []
+        # One that ended just now may be gone before it is inspected; the rest is told of.
+        told = self.docker("inspect", *ids, check=False) if ids else "[]"
+        found: list[dict[str, Any]] = json.loads(told)
         return found
 
     def consumers(self) -> list[dict[str, Any]]:

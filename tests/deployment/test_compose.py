@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(2400)
 
 SHAPES, ECHO, SKETCH = "darkroom/shapes", "darkroom/echo", "darkroom/pencil-sketch"
 PICTURE = PROJECT / "images" / "one-shape.jpg"
-SETTINGS = "DARKROOM_COOLDOWN_SECONDS=5\nDARKROOM_SWEEP_SECONDS=2\n"
+SETTINGS = "DARKROOM_COOLDOWN_SECONDS=5\nDARKROOM_SWEEP_SECONDS=2\nDARKROOM_GRACE_SECONDS=5\n"
 SECONDS = 240.0  # for what takes a few on a machine with nothing else to do
 
 
