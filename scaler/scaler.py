@@ -10,6 +10,7 @@ import structlog
 
 from common.errors import LaunchFailed
 from common.job_log import JobLog
+from scaler.exposing import Exposed
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
 from scaler.observation import Decision, Look, ModelSeen, Rules
@@ -32,6 +33,7 @@ class Scaler:
         log: JobLog,
         launcher: Launcher,
         policy: Policy,
+        exposed: Exposed | None = None,
     ) -> None:
         """`rules` names the models."""
         self._rules = rules
@@ -39,6 +41,8 @@ class Scaler:
         self._launcher = launcher
         self._policy = policy
         self._workers = Workers(log)
+        self._exposed = exposed or Exposed()
+        self._exposed.follow(self._workers.latest)
         self._histories: dict[str, History] = {}
         self._host = socket.gethostname()
 
@@ -46,11 +50,14 @@ class Scaler:
         """Until `stop` is set; then every consumer is stopped and waited for."""
         clock = asyncio.get_running_loop().time
         self._workers.start()
+        self._exposed.set_leader(True)
         try:
             while not stop.is_set():
                 launched = await self._launcher.running()
                 seen = await self._observe(launched, clock())
-                await self._apply(self._policy.decide(seen, clock()), launched, clock())
+                decisions = self._policy.decide(seen, clock())
+                self._exposed.saw(seen, decisions, clock())
+                await self._apply(decisions, launched, clock())
                 try:
                     await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
                 except TimeoutError:
@@ -70,6 +77,7 @@ class Scaler:
         for one in launched:
             if one.failed:
                 logger.warning("consumer_died", model=model, exit_code=one.exit_code)
+                self._exposed.failed(model)
         works = [one for one in launched if one.works]
         look = Look(
             lag=queue.lag,
@@ -107,6 +115,7 @@ class Scaler:
                     await self._launcher.start(decision.model)
                 except LaunchFailed as error:
                     history.fail(now)
+                    self._exposed.failed(decision.model)
                     logger.error("launch_failed", model=decision.model, error=str(error))
 
     def _use(self, one: Launched) -> tuple[bool, bool]:

@@ -45,6 +45,10 @@ class Workers:
         """Stop following it."""
         await self._follower.close()
 
+    def latest(self) -> list[WorkerHeartbeat]:
+        """The last heartbeat of each worker that did not say that it stops. From any thread."""
+        return list(self._last.values())
+
     def is_ready(self, host: str, pid: int) -> bool:
         """Whether the worker that is this process has its model loaded."""
         last = self._at(host, pid)
