@@ -49,6 +49,7 @@ JAVA = Tool("openjdk-17-jre-headless", lambda: _on_path("java"))
 MAVEN = Tool("maven", lambda: _on_path("mvn"))
 GO = Tool("golang", lambda: _on_path("go"))
 POSTGRES = Tool("postgresql", _newest_postgres)
+PROMETHEUS = Tool("prometheus", lambda: _on_path("prometheus"))
 
 
 def _missing(tools: list[Tool]) -> MissingTools:
