@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import Counter, Histogram, generate_latest
+
+from common.exposing import new_registry
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -23,9 +17,7 @@ class Metrics:
     """The application's own registry: HTTP by route template and status, and the process."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
+        self._registry = new_registry()
         self._requests = Counter(
             "http_requests_total",
             "HTTP requests answered.",

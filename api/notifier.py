@@ -12,6 +12,7 @@ import structlog
 from api.database import deliveries
 from api.database.database import Database
 from api.database.deliveries import Due
+from api.exposing.notifying import NotifierMetrics
 from api.webhooks.letters import Letter, Letters
 from api.webhooks.outcomes import OutcomeWriter
 from api.webhooks.posting import post
@@ -55,6 +56,7 @@ class Notifier:
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
         poll_seconds: float = POLL_SECONDS,
+        metrics: NotifierMetrics | None = None,
     ) -> None:
         self._database, self._client, self._log = database, client, log
         self._clock, self._chance, self._poll_seconds = clock, chance, poll_seconds
@@ -65,6 +67,8 @@ class Notifier:
         self._hosts = Turns(sending=MOST_OF_A_HOST, taken=MOST_CLAIMED + 1)
         self._owners = Turns(sending=MOST_OF_AN_OWNER, taken=MOST_TAKEN // 2)
         self._all_turns = asyncio.Semaphore(MOST_SENDING)
+        self._metrics = metrics or NotifierMetrics()
+        self._metrics.count_taken(lambda: len(self._sending))
 
     async def run(self) -> None:
         """Send until cancelled. While the database is gone it waits."""
@@ -149,6 +153,7 @@ class Notifier:
                 logger.exception("webhook_not_sent", delivery=letter.due.id)
             else:
                 crash_point("notifier.after_post")
+                self._metrics.attempted(outcome)
                 self._outcomes.add(outcome)
 
     def _sent(self, task: asyncio.Task[None]) -> None:

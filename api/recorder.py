@@ -17,6 +17,7 @@ from api.database.database import Database
 from api.database.errors import DataError
 from api.database.recording import Applied, Rejection, apply, reject, start_first
 from api.dead_letter_copies import copies_of
+from api.exposing.recording import RecorderMetrics
 from api.vetting import cleaned, refusal
 from common import tracing, wire
 from common.crash_points import crash_point
@@ -74,9 +75,12 @@ class Recorder:
     A batch that was cut off comes again, changes nothing, and is announced again.
     """
 
-    def __init__(self, *, log: JobLog, database: Database) -> None:
+    def __init__(
+        self, *, log: JobLog, database: Database, metrics: RecorderMetrics | None = None
+    ) -> None:
         self._log = log
         self._database = database
+        self._metrics = metrics or RecorderMetrics()
 
     async def run(self) -> None:
         """Record until cancelled. While the database or the log is gone it waits."""
@@ -113,6 +117,7 @@ class Recorder:
                     for span in spans:
                         span.end()
                     crash_point("recorder.after_commit")
+                    self._metrics.recorded(len(deliveries), applied.updates)
                     failed = [u.job for u in applied.updates if u.state is JobState.FAILED]
                     await recorded.put(_Recorded(deliveries, _messages(applied), failed))
 
@@ -164,6 +169,7 @@ class Recorder:
                 if update is not None:
                     applied.updates.append(update)
                     applied.stop.append(update.job)
+        self._metrics.rejected.inc(len(refused) + len(applied.unknown))
         return applied
 
     async def _at_once(self, reading: _Reading) -> JobUpdate | None:

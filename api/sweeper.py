@@ -13,6 +13,7 @@ from api.database import claims, positions, sweeping
 from api.database.database import Database
 from api.database.positions import Appended
 from api.database.sweeping import Carried, Unended
+from api.exposing.recording import RecorderMetrics
 from api.recorder import GROUP as RECORDER
 from api.upkeep.rounds import go_round
 from common import tracing
@@ -47,12 +48,14 @@ class Sweeper:
         models: Iterable[str],
         every_seconds: float,
         after_seconds: float,
+        metrics: RecorderMetrics | None = None,
     ) -> None:
         self._log = log
         self._database = database
         self._models = frozenset(models)
         self._every_seconds = every_seconds
         self._after_seconds = after_seconds
+        self._metrics = metrics or RecorderMetrics()
 
     async def run(self) -> None:
         """A round every `every_seconds`, until cancelled."""
@@ -69,10 +72,12 @@ class Sweeper:
         done what it could until then.
         """
         try:
-            return sum([await self.append(gone) async for gone in self.gone()])
+            appended = sum([await self.append(gone) async for gone in self.gone()])
         except RecorderBehind as error:
             logger.warning("sweep_given_up", reason=str(error))
             return 0
+        self._metrics.rounds.inc()
+        return appended
 
     async def gone(self) -> AsyncIterator[list[str]]:
         """Jobs that the log has lost, batch by batch. Raises RecorderBehind, Unavailable."""
@@ -151,6 +156,7 @@ class Sweeper:
         async with self._database.write() as connection:
             await positions.keep(connection, appended)
         logger.info("jobs_appended_again", jobs=len(appended))
+        self._metrics.appended.inc(len(appended))
         for result in results:
             if isinstance(result, LogUnavailable):
                 raise result

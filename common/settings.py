@@ -75,15 +75,21 @@ class Settings(BaseSettings):
     result_seconds: float = Field(2_592_000.0, ge=0)
     otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_host: str = Field("127.0.0.1", min_length=1)
+    scaler_metrics_port: int = Field(0, ge=0, le=65535)
+    recorder_metrics_port: int = Field(0, ge=0, le=65535)
+    notifier_metrics_port: int = Field(0, ge=0, le=65535)
     crash_at: str = ""
 
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine reaches the API."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
+
+    @property
+    def metrics_on_loopback(self) -> bool:
+        """Whether only this machine reaches the metrics of its processes."""
+        return _is_loopback(self.metrics_host)
 
     @property
     def auth_on(self) -> bool:
@@ -111,6 +117,13 @@ class Settings(BaseSettings):
     @property
     def ledger_url(self) -> str:
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve()}/ledger.sqlite"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings(file: Path = PROJECT / "apps.env") -> Settings:

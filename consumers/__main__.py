@@ -49,7 +49,6 @@ async def consume(model: ModelSpec, settings: Settings) -> None:
         max_pixels=settings.max_image_pixels,
     )
     reporter = Reporter(log, model=model.name, metrics=Metrics(model.name), worker=settings.worker)
-    reporter.serve_metrics(settings.metrics_port)
     limits = Limits(
         recycle_jobs=settings.recycle_jobs,
         recycle_mib=settings.recycle_mib,
@@ -66,6 +65,7 @@ async def consume(model: ModelSpec, settings: Settings) -> None:
         limits=limits,
     )
     try:
+        reporter.serve_metrics(settings.metrics_host, settings.metrics_port)
         await consumer.run(stop_at_signal())
         await reporter.say(WorkerState.STOPPED)
     finally:

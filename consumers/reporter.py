@@ -6,17 +6,16 @@ import asyncio
 import os
 import secrets
 import socket
-import threading
 import time
 from contextlib import suppress
-from wsgiref.simple_server import WSGIServer
 
 import psutil
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from common.errors import LogUnavailable
 from common.events import WorkerHeartbeat, WorkerState
+from common.exposing import Exposition
 from common.job_log import JobLog
 from common.text import shortened
 from common.topic import WORKERS
@@ -99,11 +98,11 @@ class Reporter:
         self._news = asyncio.Event()  # the next heartbeat is not to wait
         self._state = WorkerState.LOADING
         self._reason = ""
-        self._server: tuple[WSGIServer, threading.Thread] | None = None
+        self._exposition: Exposition | None = None
 
-    def serve_metrics(self, port: int) -> None:
-        """At `port`, or a free one for 0; heartbeats tell which."""
-        self._server = start_http_server(port, "127.0.0.1", registry=self.metrics.registry)
+    def serve_metrics(self, host: str, port: int) -> None:
+        """At `port`, or a free one for 0; heartbeats tell which. Raises SettingsInvalid."""
+        self._exposition = Exposition(self.metrics.registry, host=host, port=port)
 
     async def say(self, state: WorkerState, reason: str = "") -> None:
         """Change the state and tell it. A log that does not answer costs only this heartbeat."""
@@ -118,7 +117,7 @@ class Reporter:
             reason=self._reason,
             device=self.device,
             running=self.running,
-            metrics_port=self._server[0].server_port if self._server else None,
+            metrics_port=self._exposition.port if self._exposition else None,
             jobs=self._jobs,
             busy=self._busy,
             moved_at=self._moved_at,
@@ -151,8 +150,5 @@ class Reporter:
             await self.say(self._state, self._reason)
 
     def close(self) -> None:
-        if self._server:
-            server, thread = self._server
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        if self._exposition:
+            self._exposition.close()

@@ -15,11 +15,12 @@ from infra.kafka import Kafka
 from infra.minio import Minio
 from infra.ports import free_ports
 from infra.postgres import DATABASE, ROLE, Postgres
+from infra.prometheus_server import Prometheus
 from infra.server import Server
 from infra.tools import Tool, require
 
 BUCKET = "darkroom"
-KINDS: tuple[type[Server], ...] = (Kafka, Minio, Postgres)
+KINDS: tuple[type[Server], ...] = (Kafka, Minio, Postgres, Prometheus)
 
 
 def install(*more: Tool) -> None:

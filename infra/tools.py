@@ -53,6 +53,7 @@ POSTGRES = Tool("postgresql", _newest_postgres)
 NGINX = Tool("nginx-light", lambda: _on_path("nginx"))
 DOCKERD = Tool("docker.io", lambda: _on_path("dockerd"))
 DOCKER = Tool("docker.io", lambda: _on_path("docker"))
+PROMETHEUS = Tool("prometheus", lambda: _on_path("prometheus"))
 
 
 def _packages(tools: list[Tool]) -> list[str]:

@@ -17,6 +17,7 @@ from common.errors import LauncherUnavailable, LaunchFailed, LogUnavailable
 from common.job_log import JobLog
 from common.scaling import ModelScaling, Rules, ScalingMode
 from scaler.devices import Devices
+from scaler.exposing import Exposed
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
 from scaler.lead import Lead
@@ -49,6 +50,7 @@ class Scaler:
         launcher: Launcher,
         policy: Policy,
         devices: Devices | None = None,
+        exposed: Exposed | None = None,
     ) -> None:
         """Without `devices` consumers are not told which to use."""
         self._models = models
@@ -59,6 +61,8 @@ class Scaler:
         self._devices = devices or Devices()
         self._workers = Workers(log)
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._exposed = exposed or Exposed()
+        self._exposed.follow(self._workers.latest)
         self._lead = Lead(log, name)
         self._live = LiveSettings(log, name)
         self._telling = Telling(log, name)
@@ -94,10 +98,12 @@ class Scaler:
             if not self._leads:
                 logger.info("leads")
                 self._leads = True
+                self._exposed.set_leader(True)
             await self._round(now)
         elif self._leads and self._lead.lost:
             logger.warning("lead_lost")
             self._leads = False
+            self._exposed.set_leader(False)
             self._histories.clear()
             await self._launcher.let_go()
 
@@ -105,6 +111,7 @@ class Scaler:
         launched = await self._launcher.running()
         seen = await self._observe(launched, now)
         decisions = self._policy.decide(seen, now, _memory())
+        self._exposed.saw(seen, decisions, now)
         applied = self._live.now.mode is not ScalingMode.DRY_RUN
         for model, decision in zip(seen, decisions, strict=True):
             self._histories[model.model].decided(decision, now)
@@ -129,6 +136,7 @@ class Scaler:
                     exit_code=one.exit_code,
                     output=one.output,
                 )
+                self._exposed.failed(model)
         works = [one for one in launched if one.works]
         look = Look(
             lag=queue.lag,
@@ -163,6 +171,7 @@ class Scaler:
                 launched.append(await self._launcher.start(decision.model, device))
             except LaunchFailed as error:
                 history.fail(now)
+                self._exposed.failed(decision.model)
                 logger.error("launch_failed", model=decision.model, error=str(error))
 
     def _use(self, one: Launched) -> tuple[bool, bool]:

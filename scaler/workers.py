@@ -47,6 +47,10 @@ class Workers:
         """Stop following it."""
         await self._follower.close()
 
+    def latest(self) -> list[WorkerHeartbeat]:
+        """The last heartbeat of each worker that did not say that it stops. From any thread."""
+        return list(self._last.values())
+
     def is_ready(self, worker: str) -> bool:
         """Whether it has its model loaded."""
         last = self._last.get(worker)

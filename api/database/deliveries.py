@@ -94,6 +94,13 @@ async def claim(
         return [Due(**row._mapping) for row in rows]
 
 
+async def pending(connection: AsyncConnection) -> tuple[int, float | None]:
+    """How many are still to be made, and when the first of them is due."""
+    found = select(func.count(), func.min(_next_at)).where(_next_at.is_not(None))
+    count, next_at = (await connection.execute(found)).one()
+    return count, next_at
+
+
 async def put_off(connection: AsyncConnection, ids: Collection[str], until: float) -> None:
     """Let them be due at `until`, if they are still to be sent."""
     waiting = update(webhook_deliveries).where(_id.in_(ids), _state == "pending")

@@ -77,7 +77,7 @@ class Bench:
         self.engine = EngineProcess(self.model, max_pixels=40_000_000)
         self.stop = asyncio.Event()
         self.reporter = Reporter(self.log, model=self.model.name, metrics=Metrics(self.model.name))
-        self.reporter.serve_metrics(0)
+        self.reporter.serve_metrics("127.0.0.1", 0)
         self.consumer = Consumer(
             model=self.model,
             log=self.log,

@@ -1,0 +1,1 @@
+"""What the recorder and the notifier show of themselves, and of the ledger."""
