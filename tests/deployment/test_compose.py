@@ -132,13 +132,28 @@ def test_a_restarted_scaler_adopts_what_runs(stack: Composed) -> None:
     eventually(lambda: not stack.containers(f"id={before['Id']}"), SECONDS)
 
 
-def test_prometheus_scrapes_every_api_process_with_the_key_it_was_given(stack: Composed) -> None:
-    def up() -> list[str]:
+def test_prometheus_scrapes_every_process(stack: Composed) -> None:
+    def up(job: str) -> list[str]:
         with httpx2.Client(base_url=f"http://127.0.0.1:{stack.prometheus}", **PLAIN) as client:
-            found = client.get("/api/v1/query", params={"query": 'up{job="api"}'}).json()
+            found = client.get("/api/v1/query", params={"query": f'up{{job="{job}"}}'}).json()
         return [each["value"][1] for each in found["data"]["result"]]
 
-    eventually(lambda: up() == ["1", "1"], SECONDS)
+    eventually(lambda: up("api") == ["1", "1"], SECONDS)
+    for job in ("scaler", "recorder", "notifier"):
+        eventually(lambda job=job: up(job) == ["1"], SECONDS)
+    made = submit(stack, ECHO, delay="30")
+    eventually(lambda: up("consumer") == ["1"], SECONDS)
+    with stack.client() as client:
+        client.post(f"/v1/predictions/{made['id']}/cancel").raise_for_status()
+
+
+def test_every_process_that_is_asked_says_that_it_is_well(stack: Composed) -> None:
+    def ill() -> list[str]:
+        asked = [c for c in stack.containers("status=running") if "Health" in c["State"]]
+        assert len(asked) == 10  # two of them API processes
+        return [c["Name"] for c in asked if c["State"]["Health"]["Status"] != "healthy"]
+
+    eventually(lambda: ill() == [], SECONDS)
 
 
 def test_nothing_runs_as_root_or_with_powers_or_is_published_beyond_loopback(
