@@ -139,8 +139,9 @@ def test_prometheus_scrapes_every_process(stack: Composed) -> None:
         return [each["value"][1] for each in found["data"]["result"]]
 
     eventually(lambda: up("api") == ["1", "1"], SECONDS)
-    for job in ("scaler", "recorder", "notifier"):
-        eventually(lambda job=job: up(job) == ["1"], SECONDS)
+    eventually(
+        lambda: [up(job) for job in ("scaler", "recorder", "notifier")] == [["1"]] * 3, SECONDS
+    )
     made = submit(stack, ECHO, delay="30")
     eventually(lambda: up("consumer") == ["1"], SECONDS)
     with stack.client() as client:
