@@ -27,6 +27,6 @@ async def log(
         kafka = request.getfixturevalue("servers")["DARKROOM_JOB_LOG_URL"]
         url = f"{kafka}?prefix=s{secrets.token_hex(6)}."
     monkeypatch.setenv("DARKROOM_JOB_LOG_URL", url)
-    opened = await open_job_log(url, partitions=4)
+    opened = await open_job_log(url, partitions=8)
     yield opened
     await opened.close()

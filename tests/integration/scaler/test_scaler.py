@@ -23,8 +23,8 @@ from tests.integration.scaler.conftest import ECHO
 
 pytestmark = pytest.mark.anyio
 
-RULES = Rules(maximum=3, target=3.0, cooldown=2.0, hold_down=2.0)
-PATIENCE = 120.0  # seconds, of a test that waits
+RULES = Rules(maximum=8, target=3.0, cooldown=2.0, hold_down=2.0)
+PATIENCE = 240.0  # seconds, of a test that waits
 
 
 class Done:
@@ -66,6 +66,7 @@ def consumers() -> int:
     return found
 
 
+@pytest.mark.timeout(600)
 async def test_bursts_take_it_from_none_to_the_most_and_back_and_lose_no_job(log: JobLog) -> None:
     done = Done(log)
     scaler = Scaler(
@@ -73,7 +74,7 @@ async def test_bursts_take_it_from_none_to_the_most_and_back_and_lose_no_job(log
         rules_of=lambda _, __: RULES,
         log=log,
         launcher=ProcessLauncher([ECHO], grace_seconds=5),
-        policy=Policy(4),
+        policy=Policy(8),
     )
     stop = asyncio.Event()
     following = asyncio.create_task(done.follow())
@@ -81,7 +82,7 @@ async def test_bursts_take_it_from_none_to_the_most_and_back_and_lose_no_job(log
     sent: list[str] = []
     try:
         for _ in range(2):
-            sent += await burst(log, 60)
+            sent += await burst(log, 200)
             most = 0
             async with asyncio.timeout(PATIENCE):
                 while len(done.jobs) < len(sent) or consumers():
