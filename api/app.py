@@ -177,7 +177,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # Its spans would hold paths, and so the tokens of access links; ours are in common/tracing.py.
+        # Its spans would hold paths, and so the tokens of access links (ours: common/tracing.py).
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=lifespan,
     )

@@ -20,8 +20,8 @@ from pathlib import Path
 from benchmarks.figures import show
 from common.job import JobSpec
 from common.job_log import open_job_log
-from common.scaling import Rules
-from common.topic import job_topic
+from common.scaling import SCALING_KEY, Rules, ScalingSettings
+from common.topic import CONTROL, job_topic
 from common.wire import HEADERS, encode
 from infra.docker_engine import DockerEngine
 from scaler.policy import Policy
@@ -41,6 +41,7 @@ async def measure(rig: ProcessRig | DockerRig, url: str) -> tuple[list[float], l
         return bool(await rig.workers())
 
     log = await open_job_log(url, partitions=4)
+    await log.append(CONTROL, SCALING_KEY, encode(ScalingSettings(revision=0)), HEADERS)
     scaler = Scaler(
         models=[ECHO],
         rules_of=lambda _, __: Rules(cooldown=0.0),

@@ -95,7 +95,7 @@ class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     jobs: int = 0  # run since it started
     busy: float = 0.0  # seconds of them, inputs being fetched included
     moved_at: float = 0.0  # when a job of it got further or ended, last
-    memory: int = 0  # bytes that its processes hold
+    memory: int = 0  # bytes that its processes hold, without files that are mapped
 
 
 class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="update"):

@@ -58,7 +58,7 @@ class Metrics:
             registry=self.registry,
         ).labels(model)
         self._processes: dict[int, psutil.Process] = {}
-        self.memory = 0  # bytes, at the last look
+        self.memory = 0  # bytes at the last look, without files that are mapped
 
     def look(self, *pids: int) -> None:
         """Measure the processes; the first look at one only begins its CPU count."""
@@ -70,7 +70,8 @@ class Metrics:
                 process = self._processes.get(pid) or psutil.Process(pid)
                 cpu += process.cpu_percent(interval=None)
                 ram += process.memory_percent()
-                self.memory += process.memory_info().rss
+                held = process.memory_info()
+                self.memory += held.rss - held.shared
             except psutil.NoSuchProcess:
                 continue
             known[pid] = process

@@ -10,7 +10,6 @@ import argparse
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,10 +32,11 @@ def _password() -> str:
 
 def _values(host: str, socket: Path) -> dict[str, Callable[[], str]]:
     """The lines of .env, each made only if it is missing."""
-    gpu = shutil.which("nvidia-smi") is not None
+    devices = _gpus()
     return {
         "COMPOSE_FILE": lambda: "docker-compose-infra.yaml:docker-compose.yaml",
-        "COMPOSE_PROFILES": lambda: "gpu" if gpu else "cpu",
+        "COMPOSE_PROFILES": lambda: "gpu" if devices else "cpu",
+        "DARKROOM_DEVICES": lambda: ",".join(devices),
         "DARKROOM_PUBLIC_URL": lambda: f"https://{host}:{HTTPS_PORT}",
         "DARKROOM_ADMIN_KEY": _key,
         "DARKROOM_MONITOR_KEY": _key,
@@ -47,6 +47,15 @@ def _values(host: str, socket: Path) -> dict[str, Callable[[], str]]:
         # Docker Desktop's own machine gives the socket to root's group.
         "DOCKER_GID": lambda: "0" if sys.platform == "darwin" else str(socket.stat().st_gid),
     }
+
+
+def _gpus() -> list[str]:
+    """NVIDIA's, which the scaler cannot see from its container."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], check=True, capture_output=True, text=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return []
+    return re.findall(r"^GPU .*UUID: (GPU-[^)]+)\)", listed.stdout, re.MULTILINE)
 
 
 def _docker_socket() -> Path:
@@ -103,7 +112,8 @@ def _folders(root: Path) -> tuple[Path, Path]:
     Containers run as users of their own, who must read what lies in these two. On this machine
     nobody else gets through the folder around them.
     """
-    root.mkdir(mode=0o700, exist_ok=True)
+    root.mkdir(exist_ok=True)
+    root.chmod(0o700)
     tls, prometheus = root / "tls", root / "prometheus"
     for folder in (tls, prometheus):
         folder.mkdir(exist_ok=True)

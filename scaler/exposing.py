@@ -39,6 +39,7 @@ class Exposed(Collector):
         self._latest: Sequence[_Round] = ()
         self.workers: Workers = tuple  # the latest heartbeats
         self._leads = False
+        self._log_up: bool | None = None
         self._rounds = Counter(
             "darkroom_scaler_rounds", "Rounds of looking and deciding", registry=self.registry
         )
@@ -66,11 +67,19 @@ class Exposed(Collector):
             _Round(model, decision, now) for model, decision in zip(seen, decisions, strict=True)
         ]
         self._rounds.inc()
-        for model, decision in zip(seen, decisions, strict=True):
+        self._log_up = all(model.lag is not None for model in seen)
+        for model in seen:
             self._failures.labels(model.model)  # so that its first is a growth
-            if decision.consumers != model.consumers:
-                direction = "up" if decision.consumers > model.consumers else "down"
-                self._changes.labels(model.model, direction).inc()
+
+    def saw_nothing(self, *, log: bool) -> None:
+        """A round was passed over; `log` says whether the log answered."""
+        self._latest, self._log_up = (), log
+
+    def changed(self, decision: Decision, consumers: int) -> None:
+        """Count a decision that is carried out, where there were `consumers`."""
+        if decision.consumers != consumers:
+            direction = "up" if decision.consumers > consumers else "down"
+            self._changes.labels(decision.model, direction).inc()
 
     def failed(self, model: str) -> None:
         """Count a consumer that died or could not be started."""
@@ -80,7 +89,7 @@ class Exposed(Collector):
         """Whether this scaler is the one that acts. One that does not shows no models."""
         self._leads = leads
         if not leads:
-            self._latest = ()
+            self._latest, self._log_up = (), None
 
     def collect(self) -> Iterator[Metric]:
         """At each scrape, in a thread of the server's."""
@@ -89,13 +98,13 @@ class Exposed(Collector):
         yield _gauge("darkroom_scaler_slots", "Consumers that may run here at once", self._slots)
         used = sum(each.seen.consumers + each.seen.stopping for each in latest)
         yield _gauge("darkroom_scaler_slots_used", "Slots that are held", used)
-        if latest:
+        if self._log_up is not None:
             up = GaugeMetricFamily(
                 "darkroom_dependency_up",
                 "Whether it answered this process when asked last",
                 labels=["dependency"],
             )
-            up.add_metric(["log"], float(all(each.seen.lag is not None for each in latest)))
+            up.add_metric(["log"], float(self._log_up))
             yield up
         yield from _of_models(latest)
         yield self._flags("poison", "Consumers run, and no job gets further", Alert.POISON)

@@ -15,12 +15,12 @@ SETTLED_SECONDS = 30.0  # a consumer that outlives the one that failed by this e
 class History:
     """Failures in a row, what was needed lately, and since when things are as they are."""
 
-    def __init__(self, model: str, rules: Rules, now: float) -> None:
-        self.rules = rules
+    def __init__(self, model: str, now: float) -> None:
         self.failures = 0
         self._model = model
         self._failed_at = 0.0
         self._started_at = 0.0  # the newest consumer
+        self._fresh: set[str] = set()  # consumers started since one failed
         self._lived = 0.0  # how long the one lived that failed last
         self._idle_since = now
         self._unserved_since = now
@@ -31,7 +31,7 @@ class History:
         self._arrivals = Rate()
         self._needs: deque[tuple[float, int]] = deque()  # (when, consumers), falling
 
-    def see(self, look: Look, now: float) -> ModelSeen:
+    def see(self, look: Look, rules: Rules, now: float) -> ModelSeen:
         """Take in what a round finds, and add what is known from before."""
         if look.lag is not None and look.lag.jobs:
             self._idle_since = now
@@ -49,7 +49,7 @@ class History:
             self._need(look.consumers, now)
         return ModelSeen(
             model=self._model,
-            rules=self.rules,
+            rules=rules,
             lag=look.lag,
             consumers=look.consumers,
             ready=look.ready,
@@ -60,7 +60,7 @@ class History:
             idle_since=self._idle_since,
             unserved_since=self._unserved_since,
             served_since=self._served_since,
-            needed_lately=self._needed_since(now - self.rules.hold_down),
+            needed_lately=self._needed_since(now - rules.hold_down),
             failures=self.failures,
             failed_at=self._failed_at,
             stuck_since=self._stuck_since,
@@ -71,14 +71,16 @@ class History:
         """Remember what it needed."""
         self._need(decision.needed, now)
 
-    def start(self, now: float) -> None:
-        """A consumer is being started."""
+    def start(self, worker: str, now: float) -> None:
+        """A consumer was started."""
         self._started_at = now
+        self._fresh.add(worker)
 
     def fail(self, now: float) -> None:
         """A consumer died, or could not be started."""
         self.failures += 1
         self._failed_at = now
+        self._fresh.clear()
         self._lived = now - self._started_at
 
     def _watch(self, look: Look, now: float) -> None:
@@ -92,9 +94,12 @@ class History:
     def _judge(self, look: Look, now: float) -> None:
         # A large model may fail only after minutes of loading: being alive is no success yet. One
         # that does its work and is killed from time to time, however, is in no row of failures.
+        # Only those started since count: others may work all the while.
+        self._fresh &= look.alive.keys()
         settled = now > self._started_at + self._lived + SETTLED_SECONDS
         worked = look.done is not None and self._done is not None and look.done > self._done
-        if (settled or worked) and look.consumers:
+        ready = any(look.alive[worker] for worker in self._fresh)
+        if self._fresh and (settled or (worked and ready)):
             self.failures, self._lived = 0, 0.0
         if look.done is not None:
             self._done = look.done

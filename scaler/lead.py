@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -75,10 +76,13 @@ class Lead:
                     await self._look()
             except LogUnavailable as error:
                 logger.warning("lead_unknown", error=str(error))
-                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+            except Exception:  # the loop's edge: without it nobody would lead any more
+                logger.exception("lead_failed")
             finally:
                 self._subscription = self._token = self._elsewhere_since = None
-                await subscription.close()
+                with suppress(LogUnavailable):
+                    await subscription.close()
+            await asyncio.sleep(_AFTER_FAILURE_SECONDS)
 
     async def _take(self, deliveries: list[Delivery]) -> None:
         """The newest is kept, so that there is always one that is not finished."""
@@ -96,6 +100,10 @@ class Lead:
             if now >= self._renewed_at + RENEW_SECONDS:
                 await self._append(now)
             return
+        if self._token is not None:  # if it comes back to us, then as a new delivery
+            assert self._subscription is not None
+            token, self._token = self._token, None
+            await self._subscription.release(token)
         bounds = await self._log.bounds([SCALER], group=GROUP)
         if not any(bound.lag for bound in bounds.values()):
             await self._append(now)

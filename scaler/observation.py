@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Look:
     cold_start: float = 0.0  # from a consumer's start until it is ready
     moved: float = float("-inf")  # when a job got further last, as a worker told it
     memory: int = 0  # bytes that one consumer holds; 0: not known yet
+    alive: Mapping[str, bool] = field(default_factory=dict)  # consumers by name; whether ready
 
 
 @dataclass(frozen=True, slots=True)

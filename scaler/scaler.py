@@ -15,7 +15,7 @@ import structlog
 
 from common.errors import LauncherUnavailable, LaunchFailed, LogUnavailable
 from common.job_log import JobLog
-from common.scaling import ModelScaling, Rules, ScalingMode
+from common.scaling import ModelScaling, Rules, ScalingMode, ScalingSettings
 from scaler.devices import Devices
 from scaler.exposing import Exposed
 from scaler.history import History
@@ -68,13 +68,14 @@ class Scaler:
         self._telling = Telling(log, name)
         self._histories: dict[str, History] = {}
         self._leads = False
+        self._letting_go: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then every consumer is stopped and waited for."""
         clock = asyncio.get_running_loop().time
         self._workers.start()
         self._telling.start()
-        await self._live.start()
+        self._live.start()
         self._lead.start()
         try:
             while not stop.is_set():
@@ -83,10 +84,13 @@ class Scaler:
                 except (LauncherUnavailable, LogUnavailable) as error:
                     # Unknown is never zero: nothing changes.
                     logger.error("round_passed_over", error=str(error))
+                    self._exposed.saw_nothing(log=not isinstance(error, LogUnavailable))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
         finally:
             await self._lead.close()
+            if self._letting_go is not None:
+                await self._letting_go
             await self._launcher.close()
             await self._telling.close()
             await self._live.close()
@@ -105,28 +109,44 @@ class Scaler:
             self._leads = False
             self._exposed.set_leader(False)
             self._histories.clear()
-            await self._launcher.let_go()
+            self._letting_go = asyncio.create_task(self._launcher.let_go())
 
     async def _round(self, now: float) -> None:
+        live = self._live.now
+        if live is None:  # what is paused is not known
+            return
         launched = await self._launcher.running()
-        seen = await self._observe(launched, now)
+        seen = await self._observe(launched, live, now)
         decisions = self._policy.decide(seen, now, _memory())
         self._exposed.saw(seen, decisions, now)
-        applied = self._live.now.mode is not ScalingMode.DRY_RUN
+        applied = live.mode is not ScalingMode.DRY_RUN
         for model, decision in zip(seen, decisions, strict=True):
             self._histories[model.model].decided(decision, now)
-            self._telling.decided(decision, model.consumers, applied=applied)
+            news = self._telling.decided(decision, model.consumers, applied=applied)
             if applied:
+                if news:
+                    self._exposed.changed(decision, model.consumers)
                 await self._apply(decision, launched, now)
 
-    async def _observe(self, launched: list[Launched], now: float) -> list[ModelSeen]:
+    async def _observe(
+        self, launched: list[Launched], live: ScalingSettings, now: float
+    ) -> list[ModelSeen]:
         by_model: dict[str, list[Launched]] = {model: [] for model in self._models}
         for one in launched:
             by_model[one.model].append(one)
         queues = await self._queues.look(now)
-        return [self._see(model, queues[model], theirs, now) for model, theirs in by_model.items()]
+        found = []
+        for model, theirs in by_model.items():
+            changed = live.models.get(model, ModelScaling())
+            look = self._look(model, queues[model], theirs)
+            if model not in self._histories:
+                self._histories[model] = History(model, now)
+            seen = self._histories[model].see(look, self._rules_of(model, changed), now)
+            paused = changed.paused or live.mode is ScalingMode.PAUSED
+            found.append(replace(seen, paused=paused))
+        return found
 
-    def _see(self, model: str, queue: Queue, launched: list[Launched], now: float) -> ModelSeen:
+    def _look(self, model: str, queue: Queue, launched: list[Launched]) -> Look:
         for one in launched:
             if one.failed:
                 logger.warning(
@@ -138,7 +158,7 @@ class Scaler:
                 )
                 self._exposed.failed(model)
         works = [one for one in launched if one.works]
-        look = Look(
+        return Look(
             lag=queue.lag,
             done=queue.done,
             consumers=len(works),
@@ -149,15 +169,8 @@ class Scaler:
             cold_start=self._workers.cold_start(model),
             moved=self._workers.moved(model),
             memory=self._workers.memory(model),
+            alive={one.id: self._workers.is_ready(one.id) for one in works},
         )
-        live = self._live.now
-        changed = live.models.get(model, ModelScaling())
-        rules = self._rules_of(model, changed)
-        if model not in self._histories:
-            self._histories[model] = History(model, rules, now)
-        self._histories[model].rules = rules
-        paused = changed.paused or live.mode is ScalingMode.PAUSED
-        return replace(self._histories[model].see(look, now), paused=paused)
 
     async def _apply(self, decision: Decision, launched: list[Launched], now: float) -> None:
         history = self._histories[decision.model]
@@ -165,14 +178,16 @@ class Scaler:
         for one in sorted(alive, key=self._use)[: max(len(alive) - decision.consumers, 0)]:
             await self._launcher.stop(one.id)
         for _ in range(decision.consumers - len(alive)):
-            history.start(now)
             try:
                 device = self._devices.choose(decision.model, launched)
-                launched.append(await self._launcher.start(decision.model, device))
+                started = await self._launcher.start(decision.model, device)
             except LaunchFailed as error:
                 history.fail(now)
                 self._exposed.failed(decision.model)
                 logger.error("launch_failed", model=decision.model, error=str(error))
+                return  # the others would fail of the same
+            history.start(started.id, now)
+            launched.append(started)
 
     def _use(self, one: Launched) -> tuple[bool, bool]:
         """The least useful first: those that load, and then those that were idle."""

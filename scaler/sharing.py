@@ -62,13 +62,12 @@ def share(
     reasons = {one.model: one.reason for one in wanted}
     # Slots of consumers that stop are free soon, but not yet.
     held = sum(model.consumers + model.stopping for model in seen)
-    loading = sum((model.consumers - model.ready) * model.memory for model in seen)
-    room = Memory(memory.free - loading, memory.total)
+    room = _room(seen, memory)
     unmet, crowded = _grant(models, wanted, given, max(slots - held, 0), room, now)
     for name in crowded:
         reasons[name] = f"{_shortage(models[name], room)}: {reasons[name]}"
     claims = sorted(
-        (models[name] for name in unmet if models[name].memory <= memory.total),
+        (models[name] for name in unmet if _could_fit(models[name], seen, room)),
         key=lambda m: _rank(m, given[m.model], now),
     )
     ending = sum(model.stopping for model in seen)
@@ -102,15 +101,34 @@ def _grant(
     heapq.heapify(heap)
     while heap and free:
         _, name = heapq.heappop(heap)
-        if models[name].memory > left:
+        if (need := models[name].memory) and need > left:
             crowded.append(name)
+            patient = given[name] == 0 and _is_patient(models[name], now)
+            if patient and _could_fit(models[name], models.values(), room):
+                left = min(left, 0.0)  # nobody behind it takes what it waits for
             continue
         given[name] += 1
-        left -= models[name].memory
+        left -= need
         free -= 1
         if given[name] < wants[name]:
             heapq.heappush(heap, (_rank(models[name], given[name], now), name))
     return [name for name in wants if given[name] < wants[name]], crowded
+
+
+def _room(seen: Sequence[ModelSeen], memory: Memory) -> Memory:
+    """What those that load do not need yet is not free."""
+    loading = sum((model.consumers - model.ready) * model.memory for model in seen)
+    return Memory(memory.free - loading, memory.total)
+
+
+def _could_fit(model: ModelSeen, models: Iterable[ModelSeen], room: Memory) -> bool:
+    """Whether there is memory for it once the others have given what they may."""
+    others = sum(
+        (max(other.consumers - other.rules.minimum, 0) + other.stopping) * other.memory
+        for other in models
+        if other.model != model.model
+    )
+    return model.memory <= room.free + others
 
 
 def _shortage(model: ModelSeen, room: Memory) -> str:

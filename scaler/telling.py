@@ -38,15 +38,15 @@ class Telling:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def decided(self, decision: Decision, consumers: int, *, applied: bool) -> None:
-        """Take note that `consumers` should become as many as the decision says."""
+    def decided(self, decision: Decision, consumers: int, *, applied: bool) -> bool:
+        """Take note that `consumers` should become as many as it says. Whether that is news."""
         now = consumers, decision.consumers, decision.alert
         changes = consumers != decision.consumers
         before = self._last.get(decision.model)
         self._last[decision.model] = now
         same_alert = decision.alert == (before[2] if before else None)
         if same_alert and (not changes or now == before):
-            return
+            return False
         told = ScalingDecided(
             id=secrets.token_hex(8),
             scaler=self._scaler,
@@ -68,6 +68,7 @@ class Telling:
         )
         if not self._waiting.full():
             self._waiting.put_nowait(told)
+        return True
 
     async def _tell(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from common.job_log import Delivery, JobLog, Start
 USUAL_COLD_START = 20.0  # seconds, of a model that was never seen to load
 LONGEST_COLD_START = 600.0  # beyond it something was downloaded, which does not happen again
 SILENT = 3600.0  # seconds after which a worker is forgotten that did not say that it stops
+LATELY = 0.99  # of the most memory that was told of remains after each heartbeat
 LATEST = 0.8  # what was measured before weighs so much when a heartbeat tells more
 
 
@@ -25,7 +26,7 @@ class _Pace:
     busy: float = 0.0
     cold_start: float | None = None
     moved: float = float("-inf")  # when a job got further last, by our own clock
-    memory: int = 0  # bytes of the worker that held most
+    memory: int = 0  # bytes of the worker that held most lately
 
 
 class Workers:
@@ -77,7 +78,7 @@ class Workers:
         return float("-inf") if pace is None else pace.moved
 
     def memory(self, model: str) -> int:
-        """Bytes that one of its workers holds at most; 0 before one has told."""
+        """Bytes that one of its workers held at most lately; 0 before one has told."""
         pace = self._paces.get(model)
         return 0 if pace is None else pace.memory
 
@@ -94,7 +95,8 @@ class Workers:
             pace.busy = pace.busy * LATEST + heartbeat.busy - (before.busy if before else 0.0)
         if before is not None and heartbeat.moved_at > before.moved_at:
             pace.moved = now
-        pace.memory = max(pace.memory, heartbeat.memory)
+        if heartbeat.state is WorkerState.READY:
+            pace.memory = max(heartbeat.memory, int(pace.memory * LATELY))
         if heartbeat.state is WorkerState.LOADING:
             self._loading.setdefault(worker, heartbeat.at)
         else:

@@ -39,6 +39,7 @@ from common.scaling import (
     rules_of,
     usual_rules,
 )
+from common.text import clean
 from common.topic import CONTROL
 
 PATH = "/v1/scaling"
@@ -84,9 +85,9 @@ async def list_decisions(
     cursor: Annotated[str | None, Query(description="From `next` or `previous`.")] = None,
 ) -> Response:
     """What was decided in the last thirty days, the latest first, 100 a page."""
-    place = cursor_of(cursor)
+    place, wanted = cursor_of(cursor), None if model is None else clean(model)
     async with parts_of(request).database.read() as connection:
-        page = await scaling.page(connection, model=model, cursor=place, limit=PAGE)
+        page = await scaling.page(connection, model=wanted, cursor=place, limit=PAGE)
     base = base_of(request)
     return json_reply(
         ScalingDecisionPage(

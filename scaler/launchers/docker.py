@@ -52,6 +52,7 @@ class DockerLauncher(Launcher):
         self._grace = math.ceil(grace_seconds) + AFTER_GRACE
         self._project = project
         self._ended: dict[str, Launched] = {}  # removed, and not told of yet
+        self._buried: set[str] = set()  # told of, and in the engine's way
         self._stops: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
@@ -129,13 +130,21 @@ class DockerLauncher(Launcher):
 
     async def _end(self, container: DockerContainer, launched: Launched) -> None:
         """Tell of it once, with the last that it said, and remove it."""
-        state = (await container.show())["State"]
-        ended = replace(launched, exit_code=state["ExitCode"])
-        if ended.failed:
-            ended = replace(ended, output=await _output(container, state))
-        await _remove(container)
-        if ended.model in self._models:
-            self._ended[ended.id] = ended
+        if container.id not in self._buried:
+            state = (await container.show())["State"]
+            ended = replace(launched, exit_code=state["ExitCode"])
+            if ended.failed:
+                ended = replace(ended, output=await _output(container, state))
+            if ended.model in self._models:
+                self._ended[ended.id] = ended
+        try:
+            await _remove(container)
+        except DockerError as error:  # one that is in the way must not stop all the others
+            if container.id not in self._buried:
+                logger.error("not_removed", container=container.id, error=str(error))
+            self._buried.add(container.id)
+        else:
+            self._buried.discard(container.id)
 
     def _see_to_stop(self, container: DockerContainer) -> None:
         """Begun again if it failed, or if the scaler that began it is no more."""

@@ -33,12 +33,14 @@ class Darkroom:
 
     def __init__(self, trace: Trace, rules: Rules, slots: int) -> None:
         self._policy = Policy(slots)
-        self._histories = [History(model, rules, 0.0) for model in trace.models]
+        self._rules = rules
+        self._histories = [History(model, 0.0) for model in trace.models]
         self.reasons: list[str] = []
 
     def decide(self, looks: Sequence[Look], now: float) -> list[int]:
         seen = [
-            history.see(look, now) for history, look in zip(self._histories, looks, strict=True)
+            history.see(look, self._rules, now)
+            for history, look in zip(self._histories, looks, strict=True)
         ]
         decisions = self._policy.decide(seen, now)
         for history, decision in zip(self._histories, decisions, strict=True):

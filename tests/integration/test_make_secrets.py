@@ -69,6 +69,7 @@ def test_two_folders_get_different_secrets_which_only_their_owner_reads(
     assert same == {
         "COMPOSE_FILE",
         "COMPOSE_PROFILES",
+        "DARKROOM_DEVICES",
         "DARKROOM_PUBLIC_URL",
         "DOCKER_GID",
         "DOCKER_SOCKET",
@@ -103,3 +104,23 @@ def test_without_docker_it_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "/nowhere/docker.sock is not there: install or start it" in done.stderr
+
+
+def test_a_folder_that_was_there_before_is_closed_to_others(project: Path) -> None:
+    folder = project / "infra/secrets"
+    (folder / "tls").mkdir(parents=True)
+    folder.chmod(0o755)
+    make_secrets(project, "localhost")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_gpus_of_this_machine_are_handed_to_the_scaler(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = "\n".join(f"GPU {n}: NVIDIA H200 (UUID: GPU-{n}{n}-ab)" for n in range(2))
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<END\n{listing}\nEND\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    make_secrets(project, "localhost")
+    made = read_env(project / ".env")
+    assert (made["COMPOSE_PROFILES"], made["DARKROOM_DEVICES"]) == ("gpu", "GPU-00-ab,GPU-11-ab")

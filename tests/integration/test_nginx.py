@@ -173,6 +173,22 @@ async def test_without_any_api_process_the_answer_says_so_in_the_apis_form(behin
     assert reply.headers["retry-after"] == "1"
 
 
+async def test_an_api_process_that_dies_over_a_request_leaves_open_what_became_of_it(
+    behind: Behind,
+) -> None:
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    server = await asyncio.start_server(die, "127.0.0.1", behind.ports[0])
+    async with server, behind.client() as client:
+        async with asyncio.timeout(SECONDS):  # nginx leaves those alone that were away before
+            while (reply := await client.post("/v1/predictions", json={})).status_code == 503:
+                await asyncio.sleep(0.2)
+    assert (reply.status_code, reply.json()["code"]) == (502, "no_answer")
+    assert "Idempotency-Key" in reply.json()["detail"]
+
+
 async def test_a_body_beyond_the_limit_is_refused_at_once(behind: Behind) -> None:
     await behind.upstream(behind.ports[0])
     async with behind.client() as client:

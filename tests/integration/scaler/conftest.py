@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from common.job_log import JobLog, open_job_log
+from common.scaling import SCALING_KEY, ScalingSettings
+from common.topic import CONTROL
+from common.wire import HEADERS, encode
 
 ECHO = "darkroom/echo"
+
+
+async def tell(log: JobLog, settings: ScalingSettings) -> None:
+    """Tell scalers what was changed while they run."""
+    await log.append(CONTROL, SCALING_KEY, encode(settings), HEADERS)
 
 
 @pytest.fixture(params=["embedded", "servers"])
@@ -28,5 +36,6 @@ async def log(
         url = f"{kafka}?prefix=s{secrets.token_hex(6)}."
     monkeypatch.setenv("DARKROOM_JOB_LOG_URL", url)
     opened = await open_job_log(url, partitions=8)
+    await tell(opened, ScalingSettings(revision=0))  # as a recorder answers
     yield opened
     await opened.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from common.job_log import JobLog, Start
+from common.job_log import JobLog, Start, open_job_log
 from common.scaling import (
-    SCALING_KEY,
     ModelScaling,
     Rules,
     ScalerStarted,
@@ -19,12 +19,12 @@ from common.scaling import (
     ScalingMode,
     ScalingSettings,
 )
-from common.topic import CONTROL, EVENTS
-from common.wire import HEADERS, decode_event, encode
+from common.topic import EVENTS
+from common.wire import decode_event
 from scaler.launchers import Launched, Launcher
 from scaler.policy import Policy
 from scaler.scaler import Scaler
-from tests.integration.scaler.conftest import ECHO
+from tests.integration.scaler.conftest import ECHO, tell
 from tests.integration.scaler.test_scaler import burst
 
 pytestmark = pytest.mark.anyio
@@ -39,8 +39,10 @@ class Counting(Launcher):
         super().__init__([ECHO])
         self.alive: list[str] = []
         self.started = 0
+        self.rounds = 0
 
     async def running(self) -> list[Launched]:
+        self.rounds += 1
         return [Launched(id, ECHO) for id in self.alive]
 
     async def _start(self, model: str, device: str) -> Launched:  # noqa: ARG002
@@ -68,10 +70,6 @@ async def scaling(log: JobLog, **rules: float) -> AsyncIterator[Counting]:
     yield launcher
     stop.set()
     await running
-
-
-async def tell(log: JobLog, settings: ScalingSettings) -> None:
-    await log.append(CONTROL, SCALING_KEY, encode(settings), HEADERS)
 
 
 async def said(log: JobLog, until: Callable[[ScalingEvent], bool]) -> list[ScalingEvent]:
@@ -119,16 +117,52 @@ async def test_a_change_reaches_it_while_it_runs_and_an_older_one_does_not(log: 
         assert launcher.started == 3
 
 
+async def rounds(launcher: Counting, more: int) -> None:
+    """So many more have gone by."""
+    until = launcher.rounds + more
+    async with asyncio.timeout(PATIENCE):
+        while launcher.rounds < until:  # noqa: ASYNC110 - the scaler decides
+            await asyncio.sleep(0.05)
+
+
 async def test_while_it_is_paused_nothing_is_started_or_stopped(log: JobLog) -> None:
     await tell(log, ScalingSettings(revision=1, mode=ScalingMode.PAUSED))
     await burst(log, 5)
     async with scaling(log) as launcher:
-        await tell(log, ScalingSettings(revision=2, models={ECHO: ModelScaling(paused=True)}))
-        await said(log, lambda event: isinstance(event, ScalerStarted))
-        await asyncio.sleep(2.0)  # four rounds in which it might have started one
+        await rounds(launcher, 4)
+        assert launcher.started == 0
+        paused = ModelScaling(paused=True)
+        await tell(log, ScalingSettings(revision=2, models={ECHO: paused}))
+        await rounds(launcher, 4)
         assert launcher.started == 0
         await tell(log, ScalingSettings(revision=3))
         await has(launcher, 1)
+        await tell(log, ScalingSettings(revision=4, models={ECHO: ModelScaling(min=3)}))
+        await has(launcher, 3)
+        fewer = ModelScaling(max=1, paused=True)
+        await tell(log, ScalingSettings(revision=5, models={ECHO: fewer}))
+        await rounds(launcher, 4)
+        assert len(launcher.alive) == 3
+
+
+async def test_before_it_was_told_the_settings_it_changes_nothing_and_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaler.live_settings.ANSWER_SECONDS", 0.2)
+    fresh = await open_job_log(f"sqlite:///{tmp_path}/fresh.sqlite", partitions=4)
+    await burst(fresh, 5)
+    async with scaling(fresh) as launcher:
+        asked: list[ScalingEvent] = []
+
+        def often(event: ScalingEvent) -> bool:
+            asked.append(event)
+            return len(asked) == 4
+
+        assert {type(event) for event in await said(fresh, often)} == {ScalerStarted}
+        assert (launcher.rounds, launcher.started) == (0, 0)
+        await tell(fresh, ScalingSettings(revision=0))
+        await has(launcher, 1)
+    await fresh.close()
 
 
 async def test_in_a_dry_run_it_only_says_what_it_would_do(log: JobLog) -> None:

@@ -9,10 +9,10 @@ import pytest
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log import JobLog
 from common.scaling import Rules
+from scaler.history import History
 from scaler.launchers import Launched, Launcher
-from scaler.observation import Decision, Lag
+from scaler.observation import Decision
 from scaler.policy import Policy
-from scaler.queues import Queue
 from scaler.scaler import Scaler
 
 pytestmark = pytest.mark.anyio
@@ -65,8 +65,8 @@ async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> Non
             running=running,
         )
         scaler._workers.see(heartbeat)
+    scaler._histories["m"] = History("m", 0.0)
     launched = [Launched(worker, "m") for worker in states]
-    scaler._see("m", Queue(Lag(normal=2), 0), launched, 0.0)
 
     await scaler._apply(Decision("m", 2, ""), launched, 0.0)
 

@@ -54,6 +54,7 @@ def test_changes_are_counted_by_their_direction_and_rounds_without_one_are_none(
     exposed = Exposed()
     for consumers in (2, 3, 4, 1):
         exposed.saw([SEEN], [Decision("m", consumers, "")], NOW)
+        exposed.changed(Decision("m", consumers, ""), SEEN.consumers)
     assert value(exposed, "scaler_changes_total", model="m", direction="up") == 2
     assert value(exposed, "scaler_changes_total", model="m", direction="down") == 1
     assert value(exposed, "scaler_rounds_total") == 4
@@ -92,3 +93,11 @@ def test_a_worker_that_fell_silent_is_shown_for_ten_minutes() -> None:
     assert age() == 600
     clock[0] += 1
     assert age() is None
+
+
+def test_a_round_that_was_passed_over_shows_nothing_of_the_one_before() -> None:
+    exposed = Exposed()
+    exposed.saw([SEEN], [KEEP], NOW)
+    exposed.saw_nothing(log=False)
+    assert of_model(exposed, "consumers_wanted") is None
+    assert value(exposed, "dependency_up", dependency="log") == 0

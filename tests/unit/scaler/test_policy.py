@@ -214,7 +214,9 @@ def test_those_that_load_have_their_memory_already() -> None:
 
 def test_for_memory_too_an_idle_model_gives_way() -> None:
     large = replace(WAITING, memory=8 * GIB, unserved_since=NOW - PATIENCE)
-    gives, takes = Policy(4).decide([idle("idle", 50), large], NOW, Memory(4 * GIB, 16 * GIB))
+    gives, takes = Policy(4).decide(
+        [replace(idle("idle", 50), memory=5 * GIB), large], NOW, Memory(4 * GIB, 16 * GIB)
+    )
     assert (gives.consumers, takes.consumers) == (0, 0)  # it starts once that has ended
 
 
@@ -222,6 +224,45 @@ def test_a_model_that_no_memory_here_suffices_for_takes_nobodys_slot() -> None:
     huge = replace(WAITING, memory=80 * GIB, unserved_since=NOW - 9 * PATIENCE)
     keeps, refused = Policy(1).decide([idle("idle", 50), huge], NOW, Memory(4 * GIB, 16 * GIB))
     assert (keeps.consumers, refused.consumers) == (1, 0)
+
+
+def test_nobody_starves_for_want_of_memory() -> None:
+    """Five models of 3 GiB and one of 8 with work without end, in 12 GiB."""
+    needs = {"large": 8 * GIB, **{f"small{number}": 3 * GIB for number in range(5)}}
+    served_since, unserved_since = dict.fromkeys(needs, 0.0), dict.fromkeys(needs, 0.0)
+    running = dict.fromkeys(needs, 0)
+    longest = 0.0
+    for now in range(0, 7200, 5):
+        seen = [
+            replace(
+                BUSY, model=model, lag=Lag(normal=500), rules=replace(RULES, maximum=1),
+                consumers=running[model], ready=running[model], memory=need,
+                unserved_since=unserved_since[model], served_since=served_since[model],
+            )
+            for model, need in needs.items()
+        ]  # fmt: skip
+        held = sum(running[model] * need for model, need in needs.items())
+        memory = Memory(12 * GIB - held, 16 * GIB)
+        running = {one.model: one.consumers for one in Policy(9).decide(seen, now, memory)}
+        for model in needs:
+            if running[model]:
+                unserved_since[model] = now
+            else:
+                longest = max(longest, now - unserved_since[model])
+                served_since[model] = now
+    assert longest <= PATIENCE + 6 * (TURN + 10)
+
+
+def test_nobody_gives_way_to_one_that_would_not_fit_all_the_same() -> None:
+    large = replace(WAITING, memory=13 * GIB, unserved_since=NOW - 9 * PATIENCE)
+    given = replace(idle("idle", 50), memory=GIB)
+    keeps, refused = Policy(1).decide([given, large], NOW, Memory(10 * GIB, 16 * GIB))
+    assert (keeps.consumers, refused.consumers) == (1, 0)
+
+
+def test_a_model_that_was_never_measured_is_started_however_little_is_free() -> None:
+    [started] = Policy(4).decide([WAITING], NOW, Memory(-GIB, 16 * GIB))
+    assert started.consumers == 1
 
 
 def test_a_paused_model_keeps_what_it_has_and_gives_nothing() -> None:

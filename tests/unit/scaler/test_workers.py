@@ -135,9 +135,12 @@ async def test_a_job_that_gets_further_is_noted_by_our_own_clock(workers: Worker
     assert workers.moved("m") == 6.0
 
 
-async def test_the_most_that_a_worker_held_is_what_a_model_needs(workers: Workers) -> None:
+async def test_what_a_model_needs_is_the_most_that_a_worker_held_lately(workers: Workers) -> None:
     assert workers.memory("m") == 0
     first = heartbeat(WorkerState.READY, 1.0)
-    for at, memory in ((1.0, 100), (2.0, 300), (3.0, 200)):
+    for at, memory in ((1.0, 1000), (2.0, 3000), (3.0, 2000)):
         workers.see(msgspec.structs.replace(first, at=at, memory=memory))
-    assert workers.memory("m") == 300
+    assert 2900 < workers.memory("m") <= 3000
+    for at in range(4, 200):
+        workers.see(msgspec.structs.replace(first, at=float(at), memory=2000))
+    assert workers.memory("m") == 2000
