@@ -183,8 +183,10 @@ async def test_an_api_process_that_dies_over_a_request_leaves_open_what_became_o
     server = await asyncio.start_server(die, "127.0.0.1", behind.ports[0])
     async with server, behind.client() as client:
         async with asyncio.timeout(SECONDS):  # nginx leaves those alone that were away before
-            while (reply := await client.post("/v1/predictions", json={})).status_code == 503:
+            reply = await client.post("/v1/predictions", json={})
+            while reply.status_code == 503:
                 await asyncio.sleep(0.2)
+                reply = await client.post("/v1/predictions", json={})
     assert (reply.status_code, reply.json()["code"]) == (502, "no_answer")
     assert "Idempotency-Key" in reply.json()["detail"]
 
