@@ -83,7 +83,7 @@ WITHOUT_BODY = (
 
 
 OF_NO_ROUTE = {
-    *("not_found", "method_not_allowed", "log_unavailable"),
+    *("not_found", "method_not_allowed"),
     *("invalid_http", "head_too_large", "request_too_slow"),  # answered before there is a route
 }
 
