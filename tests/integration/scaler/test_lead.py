@@ -8,11 +8,12 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 
-from common.job_log import JobLog
+from common.job_log import JobLog, open_job_log
 from scaler import lead
 from scaler.lead import Lead
 from tests.integration.scaler.test_scaler import Done, burst
@@ -81,6 +82,29 @@ async def test_the_lead_is_kept_when_its_message_is_renewed(
         await until_held(first)
         [bounds] = (await log.bounds(["scaler"], group="scaler")).values()
         assert 1 <= bounds.lag < end / 2  # the older ones are finished
+
+
+def put_in_its_place(file: Path) -> None:
+    """A folder where the log's file was: nothing works any more, to leave it included."""
+    for each in file.parent.glob(f"{file.name}*"):
+        each.unlink()
+    file.mkdir()
+
+
+async def test_it_seeks_the_lead_again_after_the_log_was_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "RENEW_SECONDS", 0.0)
+    file = tmp_path / "log.sqlite"
+    log = await open_job_log(f"sqlite:///{file}", partitions=1)
+    async with seeking(log, "one") as one:
+        await until_held(one)
+        put_in_its_place(file)
+        await until(lambda: one._subscription is None)
+        await asyncio.sleep(1.0)  # in which it tries in vain
+        file.rmdir()
+        await until_held(one)
+    await log.close()
 
 
 class Scalers:
