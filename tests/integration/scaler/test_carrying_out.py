@@ -1,4 +1,4 @@
-"""Whom the scaler stops, of those that it has."""
+"""How the scaler carries out what was decided: whom it stops, and what cannot be started."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from common.errors import LaunchFailed
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log import JobLog
 from common.scaling import Rules
@@ -36,6 +37,16 @@ class Recording(Launcher):
 
     async def let_go(self) -> None:
         pass
+
+
+class Refusing(Recording):
+    """Can start nothing."""
+
+    tries = 0
+
+    async def _start(self, model: str, device: str) -> Launched:
+        self.tries += 1
+        raise LaunchFailed(f"no room for {model} {device}")
 
 
 async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> None:
@@ -71,3 +82,21 @@ async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> Non
     await scaler._apply(Decision("m", 2, ""), launched, 0.0)
 
     assert launcher.stopped == ["b", "c"]
+
+
+async def test_one_that_cannot_be_started_is_one_failure_and_the_others_are_not_tried(
+    log: JobLog,
+) -> None:
+    launcher = Refusing()
+    scaler = Scaler(
+        models=["m"],
+        rules_of=lambda _, __: Rules(maximum=9),
+        log=log,
+        launcher=launcher,
+        policy=Policy(9),
+    )
+    scaler._histories["m"] = History("m", 0.0)
+
+    await scaler._apply(Decision("m", 8, ""), [], 0.0)
+
+    assert (launcher.tries, scaler._histories["m"].failures) == (1, 1)
