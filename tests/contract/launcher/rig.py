@@ -10,6 +10,7 @@ import sys
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,11 @@ class ProcessRig(Rig):
     def processes(self) -> dict[str, psutil.Process]:
         found = {}
         for child in psutil.Process().children():
-            if child.status() != psutil.STATUS_ZOMBIE:
-                worker = child.environ().get("DARKROOM_WORKER")
-                if worker:
-                    found[worker] = child
+            with suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    worker = child.environ().get("DARKROOM_WORKER")
+                    if worker:
+                        found[worker] = child
         return found
 
     async def kill(self, worker: str) -> None:
