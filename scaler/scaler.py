@@ -157,19 +157,19 @@ class Scaler:
                     output=one.output,
                 )
                 self._exposed.failed(model)
-        works = [one for one in launched if one.works]
+        alive = {one.id: self._workers.is_ready(one.id) for one in launched if one.works}
         return Look(
             lag=queue.lag,
             done=queue.done,
-            consumers=len(works),
-            ready=sum(self._workers.is_ready(one.id) for one in works),
+            consumers=len(alive),
+            ready=sum(alive.values()),
             stopping=sum(one.stopping and one.exit_code is None for one in launched),
             failed=sum(one.failed for one in launched),
             seconds_per_job=self._workers.seconds_per_job(model),
             cold_start=self._workers.cold_start(model),
             moved=self._workers.moved(model),
             memory=self._workers.memory(model),
-            alive={one.id: self._workers.is_ready(one.id) for one in works},
+            alive=alive,
         )
 
     async def _apply(self, decision: Decision, launched: list[Launched], now: float) -> None:
