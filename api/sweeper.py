@@ -105,11 +105,9 @@ class Sweeper:
                 left = await claims.forget(connection, time.time()) == claims.FORGOTTEN_AT_ONCE
 
     async def _job_bounds(self, models: Iterable[str]) -> dict[TopicPartition, Bounds]:
-        bounds: dict[TopicPartition, Bounds] = {}
-        for model in models:
-            topics = list(job_topics(model))
-            bounds |= await self._log.bounds(topics, group=consumer_group(model))
-        return bounds
+        return await self._log.bounds(
+            {topic: consumer_group(model) for model in models for topic in job_topics(model)}
+        )
 
     async def _recorder_caught_up(self) -> bool:
         """Wait, for a while, until the recorder has applied all events that are there now.
@@ -120,11 +118,11 @@ class Sweeper:
         """
         ends = {
             partition: bounds.end
-            for partition, bounds in (await self._log.bounds([EVENTS], group=RECORDER)).items()
+            for partition, bounds in (await self._log.bounds({EVENTS: RECORDER})).items()
         }
         deadline = time.monotonic() + RECORDER_SECONDS
         while time.monotonic() < deadline:
-            now = await self._log.bounds([EVENTS], group=RECORDER)
+            now = await self._log.bounds({EVENTS: RECORDER})
             if all(
                 partition in now and now[partition].committed >= end
                 for partition, end in ends.items()

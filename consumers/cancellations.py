@@ -53,7 +53,7 @@ class Cancellations:
             await subscription.close()
 
     async def _behind(self, seen: Mapping[TopicPartition, int]) -> bool:
-        bounds = await self._log.bounds([CONTROL], group=None)
+        bounds = await self._log.bounds({CONTROL: None})
         return any(b.end > max(b.start, seen.get(place, 0)) for place, b in bounds.items())
 
     async def _take(self, delivery: Delivery) -> None:

@@ -104,7 +104,7 @@ class Lead:
             assert self._subscription is not None
             token, self._token = self._token, None
             await self._subscription.release(token)
-        bounds = await self._log.bounds([SCALER], group=GROUP)
+        bounds = await self._log.bounds({SCALER: GROUP})
         if not any(bound.lag for bound in bounds.values()):
             await self._append(now)
         elif self._elsewhere_since is None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from common.errors import LogUnavailable
 from common.job import Priority
-from common.job_log import JobLog
+from common.job_log import Bounds, JobLog
 from common.topic import consumer_group, job_topic, job_topics
 from scaler.observation import Lag
 
-AT_ONCE = 32  # questions to the log
 # A log that was wiped may come to the same ends again. Lower ones show it, unless no look fell
 # between; so everything is read anew after so many seconds.
 ANEW_SECONDS = 60.0
@@ -56,7 +54,6 @@ class Queues:
             topic: model for model, topics in self._topics.items() for topic in topics
         }
         self._idle: dict[str, _Read] = {}
-        self._few = asyncio.Semaphore(AT_ONCE)
 
     async def look(self, now: float) -> dict[str, Queue]:
         """One a model. Raises nothing: what is unknown is said to be."""
@@ -65,8 +62,7 @@ class Queues:
         except LogUnavailable as error:
             logger.warning("lags_unknown", error=str(error))
             return dict.fromkeys(self._topics, UNKNOWN)
-        read = await asyncio.gather(*(self._read(model, now) for model in moved))
-        found = dict(zip(moved, read, strict=True))
+        found = await self._read(moved, now)
         return {model: found.get(model) or self._idle[model].queue for model in self._topics}
 
     def _moved(self, ends: dict[str, tuple[int, ...]], now: float) -> list[str]:
@@ -79,22 +75,25 @@ class Queues:
             or now >= read.at + ANEW_SECONDS
         ]
 
-    async def _read(self, model: str, now: float) -> Queue:
-        self._idle.pop(model, None)
+    async def _read(self, models: Collection[str], now: float) -> dict[str, Queue]:
+        for model in models:
+            self._idle.pop(model, None)
+        groups = {t: consumer_group(model) for model in models for t in self._topics[model]}
         try:
-            async with self._few:
-                bounds = await self._log.bounds(self._topics[model], group=consumer_group(model))
+            bounds = await self._log.bounds(groups) if groups else {}
         except LogUnavailable as error:
-            logger.warning("lag_unknown", model=model, error=str(error))
-            return UNKNOWN
-        lags = dict.fromkeys(self._topics[model], 0)
-        for partition, bound in bounds.items():
-            lags[partition.topic] += bound.lag
-        lag = Lag(*(lags[job_topic(model, priority)] for priority in Priority))
-        queue = Queue(lag, sum(bound.committed for bound in bounds.values()))
+            logger.warning("lags_unknown", models=sorted(models), error=str(error))
+            return dict.fromkeys(models, UNKNOWN)
+        of_topic: dict[str, list[Bounds]] = {topic: [] for topic in groups}
+        for partition in sorted(bounds):
+            of_topic[partition.topic].append(bounds[partition])
+        return {model: self._queue(model, of_topic, now) for model in models}
+
+    def _queue(self, model: str, bounds: Mapping[str, Sequence[Bounds]], now: float) -> Queue:
+        own = {topic: bounds[topic] for topic in self._topics[model]}
+        lag = Lag(*(sum(b.lag for b in own[job_topic(model, each)]) for each in Priority))
+        queue = Queue(lag, sum(bound.committed for each in own.values() for bound in each))
         if not lag.jobs:
-            ends: dict[str, list[int]] = {topic: [] for topic in self._topics[model]}
-            for partition in sorted(bounds):
-                ends[partition.topic].append(bounds[partition].end)
-            self._idle[model] = _Read(queue, [tuple(each) for each in ends.values()], now)
+            ends = [tuple(bound.end for bound in each) for each in own.values()]
+            self._idle[model] = _Read(queue, ends, now)
         return queue

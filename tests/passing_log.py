@@ -28,10 +28,8 @@ class PassingLog(JobLog):
     ) -> Subscription:
         return await self.log.subscribe(topics, group=group, start=start, capacity=capacity)
 
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
-        return await self.log.bounds(topics, group=group)
+    async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
+        return await self.log.bounds(topics)
 
     async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
         return await self.log.ends(topics)

@@ -89,7 +89,7 @@ def at_recorder(log: JobLog, database: Database, models: Iterable[str]) -> Looks
     """How far the recorder is behind, and what waits in the ledger."""
 
     async def behind() -> Sequence[Metric]:
-        bounds = await log.bounds([EVENTS], group=GROUP)
+        bounds = await log.bounds({EVENTS: GROUP})
         lag = sum(each.lag for each in bounds.values())
         return [_gauge("darkroom_recorder_lag_events", "Events not recorded yet", lag)]
 

@@ -152,7 +152,7 @@ class Queues:
     async def _read(self, model: str) -> None:
         at = self._clock()
         try:
-            bounds = await self._log.bounds(list(job_topics(model)), group=consumer_group(model))
+            bounds = await self._log.bounds(dict.fromkeys(job_topics(model), consumer_group(model)))
         except LogUnavailable as error:
             logger.warning("queue_unknown", model=model, reason=str(error))
         else:

@@ -74,7 +74,7 @@ async def metrics(request: Request) -> Response:
 
 async def _check(parts: Parts) -> dict[str, DependencyState]:
     checks = {
-        "log": parts.log.bounds([topic.UPDATES], group=None),
+        "log": parts.log.bounds({topic.UPDATES: None}),
         "store": _reach(parts.store),
         "database": parts.database.check(),
     }

@@ -31,7 +31,7 @@ class RecorderProgress:
         In seconds since the epoch. Raises LogUnavailable.
         """
         at = time.time()
-        bounds = await self._log.bounds([EVENTS], group=GROUP)
+        bounds = await self._log.bounds({EVENTS: GROUP})
         ends = {partition: each.end for partition, each in bounds.items()}
         committed = {partition: each.committed for partition, each in bounds.items()}
         if self._seen and not _passed(ends, self._seen[-1][1]):  # the log was wiped

@@ -104,10 +104,10 @@ async def _stands_still(
     log: JobLog, topics: Collection[str], group: str, patience: float
 ) -> int | None:
     """How many messages wait; None if there are none, or one was finished within `patience`."""
-    first = await log.bounds(list(topics), group=group)
+    first = await log.bounds(dict.fromkeys(topics, group))
     deadline = time.monotonic() + patience
     while True:
-        now = await log.bounds(list(topics), group=group)
+        now = await log.bounds(dict.fromkeys(topics, group))
         lag = sum(bounds.lag for bounds in now.values())
         if not lag or any(now[place].committed != first[place].committed for place in first):
             return None
@@ -118,7 +118,7 @@ async def _stands_still(
 
 async def _heartbeats(log: JobLog) -> list[WorkerHeartbeat]:
     """The latest of each worker that is kept."""
-    ends = await log.bounds([WORKERS], group=None)
+    ends = await log.bounds({WORKERS: None})
     left = sum(bounds.lag for bounds in ends.values())
     latest: dict[str, WorkerHeartbeat] = {}
     if not left:

@@ -127,10 +127,11 @@ class JobLog(ABC):
         """
 
     @abstractmethod
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
-        """The bounds of every partition of `topics`. Raises LogUnavailable: never a guess."""
+    async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
+        """Those of every partition of `topics` (name -> the group that sees it, None for nobody).
+
+        Raises LogUnavailable: never a guess.
+        """
 
     @abstractmethod
     async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:

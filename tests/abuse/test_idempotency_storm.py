@@ -71,7 +71,7 @@ async def jobs_made(stack: Stack, urls: list[str]) -> tuple[list[str], int]:
     async with httpx2.AsyncClient(base_url=urls[0], trust_env=False, timeout=60) as client:
         listed = (await client.get("/v1/predictions")).json()["results"]
     log = await open_job_log(stack.environment["DARKROOM_JOB_LOG_URL"])
-    bounds = await log.bounds(list(job_topics(MODEL)), group=None)
+    bounds = await log.bounds(dict.fromkeys(job_topics(MODEL), None))
     await log.close()
     return [job["id"] for job in listed], sum(partition.end for partition in bounds.values())
 

@@ -77,7 +77,7 @@ async def settled(log: JobLog) -> None:
     """Wait until everything is acknowledged."""
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            bounds = await log.bounds([JOBS], group="g")
+            bounds = await log.bounds({JOBS: "g"})
             if not sum(each.lag for each in bounds.values()):
                 return
             await asyncio.sleep(0.1)
@@ -185,7 +185,7 @@ async def _insist(subscription: Subscription, deliveries: list[Delivery]) -> Non
 
 
 async def _lag_is(log: JobLog, wanted: int) -> None:
-    bounds = await log.bounds([JOBS], group="g")
+    bounds = await log.bounds({JOBS: "g"})
     assert sum(each.lag for each in bounds.values()) == wanted
 
 

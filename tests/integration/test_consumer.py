@@ -144,7 +144,7 @@ class Bench:
 
     async def lag(self) -> int:
         bounds = await self.log.bounds(
-            list(job_topics(self.model.name)), group=consumer_group(self.model.name)
+            dict.fromkeys(job_topics(self.model.name), consumer_group(self.model.name))
         )
         return sum(b.lag for b in bounds.values())
 

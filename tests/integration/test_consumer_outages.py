@@ -6,7 +6,7 @@ The log and the store are real; what stands between only notes the calls, or ref
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -67,11 +67,9 @@ class NotedLog(PassingLog):
         subscription = await super().subscribe(topics, group=group, start=start, capacity=capacity)
         return NotedSubscription(self, subscription, bool(group))
 
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
+    async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
         self.check()
-        return await super().bounds(topics, group=group)
+        return await super().bounds(topics)
 
 
 class NotedSubscription(Subscription):

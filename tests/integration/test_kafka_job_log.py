@@ -82,7 +82,7 @@ async def collect(subscription: Subscription, *keys: str) -> list[Delivery]:
 
 
 async def lag(log: JobLog, group: str = "g") -> int:
-    return sum(bounds.lag for bounds in (await log.bounds([JOBS], group=group)).values())
+    return sum(bounds.lag for bounds in (await log.bounds({JOBS: group})).values())
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -202,7 +202,7 @@ async def test_five_processes_may_name_a_new_topic_at_once(kafka: Kafka) -> None
     )
 
     assert len(set(positions)) == 5
-    assert len(await each[0].bounds([JOBS], group=None)) == 4
+    assert len(await each[0].bounds({JOBS: None})) == 4
     for log in logs:
         await log.__aexit__(None, None, None)
 
@@ -282,11 +282,11 @@ async def test_after_a_wipe_the_lag_counts_what_is_there_now(
 
     await asyncio.to_thread(kafka.wipe)
 
-    bounds = await log.bounds([JOBS], group="g")
+    bounds = await log.bounds({JOBS: "g"})
     assert len(bounds) == 4
     assert {(one.start, one.committed, one.end) for one in bounds.values()} == {(0, 0, 0)}
     await append(log, *numbered(0, 3))
-    after = (await log.bounds([JOBS], group="g")).values()
+    after = (await log.bounds({JOBS: "g"})).values()
     assert await lag(log) == sum(one.end for one in after) >= 3
 
 
@@ -320,7 +320,7 @@ async def test_while_the_broker_is_away_everything_says_so_and_ends(
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(LogUnavailable):
-            await log.bounds([JOBS], group="g")
+            await log.bounds({JOBS: "g"})
         with pytest.raises(LogUnavailable):
             await log.append(JOBS, "lost", b"", {})
         with pytest.raises(LogUnavailable):

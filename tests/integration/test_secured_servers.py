@@ -110,7 +110,7 @@ async def test_kafka_carries_a_message_over_tls_with_a_password(
         for subscription in (shared, everyone):
             assert [one.value for one in await subscription.receive(1, 30)] == [b"v"]
             await subscription.acknowledge()
-        bounds = await log.bounds(["events"], group="g")
+        bounds = await log.bounds({"events": "g"})
         await shared.close()
         await everyone.close()
     finally:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import structlog
@@ -26,7 +27,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.protocol.offset import OffsetRequest, OffsetRequestStruct
 
 from common.errors import LogUnavailable
 from common.job_log.kafka.cluster import Cluster
@@ -63,6 +64,18 @@ def translated(doing: str) -> Iterator[None]:
         raise LogUnavailable(f"Kafka: {doing}: {reason}") from error
 
 
+class _Repeated(OffsetRequest):  # type: ignore[misc]
+    """One that is sent again and again: it is encoded once."""
+
+    _built: OffsetRequestStruct | None = None
+
+    def build(self, request_struct_class: type[OffsetRequestStruct]) -> OffsetRequestStruct:
+        if type(self._built) is not request_struct_class:  # the broker may learn a newer version
+            self._built = super().build(request_struct_class)
+            self._built.encode = cache(self._built.encode)
+        return self._built
+
+
 class Broker:
     """One connection's worth of questions. Topics are named as on the wire. Raises KafkaError.
 
@@ -76,6 +89,8 @@ class Broker:
         self._leaders: dict[str, dict[int, int]] = {}  # topic -> partition -> node
         self._coordinators: dict[str, int] = {}  # group -> node
         self._making = asyncio.Lock()
+        self._ends_leaders: dict[str, dict[int, int]] = {}  # by which the requests were made
+        self._ends_requests: dict[int, OffsetRequest] = {}
         self.cluster_id: str | None = None
 
     async def connect(self) -> None:
@@ -184,34 +199,37 @@ class Broker:
             if leader is None:
                 raise UnknownTopicOrPartitionError(f"{topic} has no partition {number}")
             asked[leader][topic].append((number, when))
-        found = await self._ask_offsets(asked)
-        return {Partition(topic, number): offset for topic, number, offset in found}
+        found = await self._ask_offsets(_requests(OffsetRequest, asked))
+        return {
+            Partition(topic, number): offset
+            for topic, each in found.items()
+            for number, offset in each
+        }
 
     async def _all_ends(self, topics: Collection[str]) -> dict[str, tuple[int, ...]]:
         await self.ensure(topics)
-        asked: _Asked = defaultdict(lambda: defaultdict(list))
-        for topic in topics:
-            for number, leader in self._leaders[topic].items():
-                asked[leader][topic].append((number, _LATEST))
-        ends: dict[str, dict[int, int]] = {topic: {} for topic in topics}
-        for topic, number, end in await self._ask_offsets(asked):
-            ends[topic][number] = end
-        return {topic: tuple(ends[topic][each] for each in sorted(ends[topic])) for topic in topics}
+        leaders = {topic: self._leaders[topic] for topic in topics}
+        if leaders != self._ends_leaders:
+            asked: _Asked = defaultdict(lambda: defaultdict(list))
+            for topic, nodes in leaders.items():
+                for number, node in nodes.items():
+                    asked[node][topic].append((number, _LATEST))
+            self._ends_leaders, self._ends_requests = leaders, _requests(_Repeated, asked)
+        ends = await self._ask_offsets(self._ends_requests)
+        return {topic: tuple(end for _, end in sorted(ends[topic])) for topic in topics}
 
-    async def _ask_offsets(self, asked: _Asked) -> list[tuple[str, int, int]]:
-        """Topic, partition and offset of all that is asked of each node."""
-        answers = await asyncio.gather(
-            *(
-                self._client.send(node, OffsetRequest(-1, 0, list(topics.items())))
-                for node, topics in asked.items()
-            )
-        )
-        found = []
+    async def _ask_offsets(
+        self, requests: Mapping[int, OffsetRequest]
+    ) -> dict[str, list[tuple[int, int]]]:
+        """Of each topic the partitions' numbers and offsets, by all that is asked of each node."""
+        sent = (self._client.send(node, request) for node, request in requests.items())
+        answers = await asyncio.gather(*sent)
+        found: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for topic, results in (entry for answer in answers for entry in answer.topics):
             for number, code, _, offset in results:
                 if code:
                     _check(code)
-                found.append((topic, number, offset))
+                found[topic].append((number, offset))
         return found
 
     async def _committed(
@@ -241,6 +259,10 @@ class Broker:
         if node is None:
             raise NodeNotReadyError("no broker is known")
         return await self._client.send(node, request)
+
+
+def _requests(kind: type[OffsetRequest], asked: _Asked) -> dict[int, OffsetRequest]:
+    return {node: kind(-1, 0, list(topics.items())) for node, topics in asked.items()}
 
 
 def _commits(

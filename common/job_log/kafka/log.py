@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from aiokafka import TopicPartition as Partition
 
 from common.job_log.base import (
     Bounds,
@@ -24,6 +28,8 @@ from common.topic import is_shared_work, retention_seconds
 
 # Of an outage it logs an error for every request and retry. What matters of it is logged here.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+_GROUPS_AT_ONCE = 32  # asked what they committed
 
 
 class KafkaJobLog(JobLog):
@@ -78,25 +84,38 @@ class KafkaJobLog(JobLog):
         await subscription.open()
         return subscription
 
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
-        wire = [self._cluster.wire(topic) for topic in topics]
+    async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
+        groups = {self._cluster.wire(topic): group for topic, group in topics.items()}
         with translated("reading the bounds"):
-            await self._broker.ensure(wire)
-            partitions = self._broker.partitions(wire)
-            committed = {}
-            if group is not None:
-                # Before the ends: read after them it could be past them without any wipe.
-                committed = await self._broker.committed(self._cluster.wire(group), partitions)
+            await self._broker.ensure(groups)
+            partitions = self._broker.partitions(groups)
+            # Before the ends: read after them it could be past them without any wipe.
+            committed = await self._committed(groups, partitions)
             starts = await self._broker.starts(partitions)
             ends = await self._broker.ends(partitions)
         return {
             TopicPartition(self._cluster.plain(one.topic), one.partition): bounds_of(
-                starts[one], committed[one][0] if one in committed else None, ends[one]
+                starts[one], committed.get(one), ends[one]
             )
             for one in partitions
         }
+
+    async def _committed(
+        self, groups: Mapping[str, str | None], partitions: Iterable[Partition]
+    ) -> dict[Partition, int]:
+        """What each topic's group committed, where it committed anything."""
+        seen: dict[str, list[Partition]] = defaultdict(list)
+        for partition in partitions:
+            if (group := groups[partition.topic]) is not None:
+                seen[self._cluster.wire(group)].append(partition)
+        few = asyncio.Semaphore(_GROUPS_AT_ONCE)
+
+        async def ask(group: str) -> dict[Partition, tuple[int, str]]:
+            async with few:
+                return await self._broker.committed(group, seen[group])
+
+        found = await asyncio.gather(*map(ask, seen))
+        return {partition: offset for each in found for partition, (offset, _) in each.items()}
 
     async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
         wire = [self._cluster.wire(topic) for topic in topics]

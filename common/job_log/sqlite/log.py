@@ -103,14 +103,12 @@ class SqliteJobLog(JobLog):
         self._readers.append(subscription)
         return subscription
 
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
+    async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
         def look(db: Connection) -> dict[TopicPartition, Bounds]:
             tables.make_topics(db, topics)
             return {
                 TopicPartition(topic, tables.PARTITION): leases.bounds(db, topic, group)
-                for topic in topics
+                for topic, group in topics.items()
             }
 
         return await self._file.run(look, Commit.ORDERED)

@@ -45,9 +45,9 @@ def numbers(deliveries: list[Delivery]) -> list[int]:
 
 
 async def lag(log: JobLog, topic: str, group: str) -> int:
-    return sum(bounds.lag for bounds in (await log.bounds([topic], group=group)).values())
+    return sum(bounds.lag for bounds in (await log.bounds({topic: group})).values())
 
 
 async def partition_of(log: JobLog, position: Position, group: str | None) -> Bounds:
-    bounds = await log.bounds([position.topic], group=group)
+    bounds = await log.bounds({position.topic: group})
     return bounds[TopicPartition(position.topic, position.partition)]

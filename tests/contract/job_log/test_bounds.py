@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_bounds_of_a_topic_that_nobody_named_are_zero(log: JobLog) -> None:
     for group in ("g", None):
-        bounds = await log.bounds(["jobs.new.high", "jobs.new.low"], group=group)
+        bounds = await log.bounds(dict.fromkeys(["jobs.new.high", "jobs.new.low"], group))
 
         assert {partition.topic for partition in bounds} == {"jobs.new.high", "jobs.new.low"}
         assert set(bounds.values()) == {Bounds(start=0, committed=0, end=0)}
@@ -59,7 +59,7 @@ async def test_the_ends_are_those_of_the_bounds(log: JobLog) -> None:
     await append(log, topics[0], 3)
     await append(log, topics[1], 5)
 
-    bounds = await log.bounds(topics, group=None)
+    bounds = await log.bounds(dict.fromkeys(topics, None))
     expected = {
         topic: tuple(bounds[each].end for each in sorted(bounds) if each.topic == topic)
         for topic in topics

@@ -98,8 +98,7 @@ class Api:
     async def nothing_kept(self) -> bool:
         """No bytes, no rows, no messages."""
         bounds = await self.log.bounds(
-            [topic for model in self.parts.catalogue for topic in job_topics(model.name)],
-            group=None,
+            {topic: None for model in self.parts.catalogue for topic in job_topics(model.name)}
         )
         return (
             [found async for found in self.store.list("")] == []

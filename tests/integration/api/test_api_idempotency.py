@@ -51,7 +51,7 @@ async def made(api: Api) -> list[str]:
 
 
 async def appended(api: Api) -> int:
-    bounds = await api.log.bounds(list(job_topics(CAPTIONER)), group=None)
+    bounds = await api.log.bounds(dict.fromkeys(job_topics(CAPTIONER), None))
     return sum(partition.end for partition in bounds.values())
 
 

@@ -172,6 +172,6 @@ async def lengths(api: Api) -> Counter[Priority]:
     """How many jobs each of the model's topics holds."""
     found: Counter[Priority] = Counter()
     for priority in Priority:
-        bounds = await api.log.bounds([job_topic(MODEL, priority)], group=None)
+        bounds = await api.log.bounds({job_topic(MODEL, priority): None})
         found[priority] = sum(each.end for each in bounds.values())
     return found

@@ -186,7 +186,7 @@ async def test_cancel_ends_a_job_at_once_and_tells_everyone(api: Api, jpeg: byte
     reply = await api.client.post(f"/v1/predictions/{made['id']}/cancel")
     assert reply.status_code == 200
     assert (reply.json()["status"], reply.json()["error_code"]) == ("canceled", "canceled")
-    bounds = await api.log.bounds(["control", "updates"], group=None)
+    bounds = await api.log.bounds({"control": None, "updates": None})
     assert {place.topic: bound.end for place, bound in bounds.items() if bound.end} == {
         "control": 1,
         "updates": 1,

@@ -60,7 +60,7 @@ async def succeeded(api: Api, image: bytes, model: str = CAPTIONER, **fields: st
 
 async def runs(api: Api, model: str = CAPTIONER) -> int:
     """How many jobs of the model reached the log."""
-    bounds = await api.log.bounds(list(job_topics(model)), group=None)
+    bounds = await api.log.bounds(dict.fromkeys(job_topics(model), None))
     return sum(partition.end for partition in bounds.values())
 
 

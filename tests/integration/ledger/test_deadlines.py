@@ -105,5 +105,5 @@ async def test_what_started_or_ended_in_time_counts_though_nobody_recorded_it_un
 
 
 async def _has(log: JobLog, topic: str, count: int) -> bool:
-    bounds = await log.bounds([topic], group=None)
+    bounds = await log.bounds({topic: None})
     return sum(each.end for each in bounds.values()) >= count

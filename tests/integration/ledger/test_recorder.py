@@ -51,7 +51,7 @@ async def say(log: JobLog, *events: JobEvent) -> None:
 
 
 async def caught_up(log: JobLog) -> bool:
-    bounds = await log.bounds([EVENTS], group=GROUP)
+    bounds = await log.bounds({EVENTS: GROUP})
     return all(each.committed == each.end for each in bounds.values())
 
 

@@ -43,5 +43,5 @@ async def test_a_log_that_never_answers_holds_a_reply_up_for_a_moment_only(
     assert (await the_job(database, job.id)).state is JobState.STARTING
     half.open.set()
     await submitter.close()
-    bounds = await log.bounds(list(job_topics(MODEL)), group=None)
+    bounds = await log.bounds(dict.fromkeys(job_topics(MODEL), None))
     assert sum(each.end - each.start for each in bounds.values()) == 1

@@ -72,7 +72,7 @@ async def take(subscription: Subscription, count: int) -> list[Delivery]:
 
 
 async def waiting(log: JobLog, model: str = MODEL) -> int:
-    bounds = await log.bounds(list(job_topics(model)), group=consumer_group(model))
+    bounds = await log.bounds(dict.fromkeys(job_topics(model), consumer_group(model)))
     return sum(each.end - each.start for each in bounds.values())
 
 

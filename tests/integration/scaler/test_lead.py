@@ -80,7 +80,7 @@ async def test_the_lead_is_kept_when_its_message_is_renewed(
             while (end := (await log.ends(["scaler"]))["scaler"][0]) < before[0] + 9:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await until_held(first)
-        [bounds] = (await log.bounds(["scaler"], group="scaler")).values()
+        [bounds] = (await log.bounds({"scaler": "scaler"})).values()
         assert 1 <= bounds.lag < end / 2  # the older ones are finished
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -28,13 +28,11 @@ class Asked(PassingLog):
         self.groups: list[str | None] = []
         self.away: list[str] = []
 
-    async def bounds(
-        self, topics: Sequence[str], *, group: str | None
-    ) -> dict[TopicPartition, Bounds]:
-        self.groups.append(group)
+    async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
+        self.groups += sorted(set(topics.values()), key=str)
         if "bounds" in self.away:
             raise LogUnavailable("away")
-        return await super().bounds(topics, group=group)
+        return await super().bounds(topics)
 
     async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
         if "ends" in self.away:

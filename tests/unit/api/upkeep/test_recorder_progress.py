@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -19,8 +20,8 @@ class Ends:
     def __init__(self) -> None:
         self.committed, self.end = 0, 0
 
-    async def bounds(self, topics: list[str], **_: Any) -> dict[TopicPartition, Bounds]:
-        return {TopicPartition(topics[0], 0): Bounds(0, self.committed, self.end)}
+    async def bounds(self, topics: Mapping[str, Any]) -> dict[TopicPartition, Bounds]:
+        return {TopicPartition(topic, 0): Bounds(0, self.committed, self.end) for topic in topics}
 
 
 async def test_a_recorder_that_is_always_a_little_behind_is_followed(

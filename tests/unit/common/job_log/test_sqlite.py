@@ -69,7 +69,7 @@ async def _one(subscription: Subscription, within: float = PATIENCE) -> Delivery
 
 
 async def _bounds(log: SqliteJobLog, group: str | None = "g") -> Bounds:
-    return (await log.bounds([TOPIC], group=group))[TopicPartition(TOPIC, 0)]
+    return (await log.bounds({TOPIC: group}))[TopicPartition(TOPIC, 0)]
 
 
 async def _until(holds: Callable[[Bounds], bool], log: SqliteJobLog) -> None:
