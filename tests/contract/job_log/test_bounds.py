@@ -49,6 +49,20 @@ async def test_bounds_of_one_group_say_nothing_of_another(log: JobLog) -> None:
     await subscription.close()
 
 
+async def test_one_question_may_be_of_many_groups(log: JobLog) -> None:
+    topics = {"jobs.a.normal": "one", "jobs.b.normal": "two", "jobs.c.normal": None}
+    for topic, group in topics.items():
+        await append(log, topic, 3)
+        subscription = await log.subscribe({topic: 1}, group=group or "three")
+        await subscription.acknowledge(*await collect(subscription, 3))
+        await subscription.close()
+
+    bounds = await log.bounds({**topics, "jobs.a.normal": "two"})
+
+    lags = {topic: sum(bounds[p].lag for p in bounds if p.topic == topic) for topic in topics}
+    assert lags == {"jobs.a.normal": 3, "jobs.b.normal": 0, "jobs.c.normal": 3}
+
+
 async def test_the_end_passes_each_position_that_append_returned(log: JobLog) -> None:
     for position in await append(log, "jobs.m.normal", 10):
         assert (await partition_of(log, position, None)).end > position.offset
@@ -74,3 +88,14 @@ async def test_the_ends_are_new_at_each_look(log: JobLog) -> None:
     await append(log, "jobs.m.normal", 2)
 
     assert sum((await log.ends(["jobs.m.normal"]))["jobs.m.normal"]) == 2
+
+
+async def test_the_ends_of_other_topics_are_asked_for_in_turn(log: JobLog) -> None:
+    await append(log, "jobs.m.high", 1)
+    await append(log, "jobs.m.low", 2)
+
+    for topics in (["jobs.m.high"], ["jobs.m.high", "jobs.m.low"], ["jobs.m.low"]):
+        ends = await log.ends(topics)
+        assert list(ends) == topics
+        sums = {"jobs.m.high": 1, "jobs.m.low": 2}
+        assert {topic: sum(each) for topic, each in ends.items()} == {t: sums[t] for t in topics}

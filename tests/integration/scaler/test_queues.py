@@ -26,9 +26,11 @@ class Asked(PassingLog):
     def __init__(self, log: JobLog) -> None:
         super().__init__(log)
         self.groups: list[str | None] = []
+        self.questions = 0
         self.away: list[str] = []
 
     async def bounds(self, topics: Mapping[str, str | None]) -> dict[TopicPartition, Bounds]:
+        self.questions += 1
         self.groups += sorted(set(topics.values()), key=str)
         if "bounds" in self.away:
             raise LogUnavailable("away")
@@ -86,6 +88,17 @@ async def test_commits_are_asked_for_only_where_something_moves_or_is_left(asked
     asked.groups.clear()
     await queues.look(6.0)
     assert asked.groups == []
+
+
+async def test_one_question_a_look_however_many_are_at_work(asked: Asked) -> None:
+    queues = Queues(asked, MODELS)
+    for model in MODELS:
+        await append(asked, model, Priority.NORMAL, 1)
+    await queues.look(0.0)
+    asked.questions = 0
+    found = await queues.look(1.0)
+    assert found == dict.fromkeys(MODELS, Queue(Lag(normal=1), 0))
+    assert asked.questions == 1
 
 
 async def test_all_is_asked_anew_from_time_to_time(asked: Asked) -> None:
