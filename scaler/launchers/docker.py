@@ -30,6 +30,7 @@ from scaler.launchers.template import (
 AFTER_GRACE = 15  # seconds beyond the consumer's own grace before it is killed
 ANSWER_SECONDS = 20.0  # for which the engine may be silent
 ORPHAN_SECONDS = 60.0  # after which a container that was never started will never be
+AGAIN_SECONDS = 60.0  # between two tries to remove one that the engine cannot remove
 OUTPUT_LINES = 20
 # In a container's name: it was asked to stop, by whichever scaler.
 STOPPING = ".stopping"
@@ -52,7 +53,7 @@ class DockerLauncher(Launcher):
         self._grace = math.ceil(grace_seconds) + AFTER_GRACE
         self._project = project
         self._ended: dict[str, Launched] = {}  # removed, and not told of yet
-        self._buried: set[str] = set()  # told of, and in the engine's way
+        self._tried: dict[str, float] = {}  # could not be removed -> when that was tried last
         self._stops: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
@@ -114,9 +115,9 @@ class DockerLauncher(Launcher):
         )
         match container["State"]:
             case "created":
-                if time.time() - container["Created"] > ORPHAN_SECONDS:
+                old = time.time() - container["Created"] > ORPHAN_SECONDS
+                if old and await self._bury(container):
                     logger.warning("orphan_removed", worker=launched.id, model=launched.model)
-                    await _remove(container)
                 return None
             case "exited" | "dead":
                 await self._end(container, launched)
@@ -130,21 +131,29 @@ class DockerLauncher(Launcher):
 
     async def _end(self, container: DockerContainer, launched: Launched) -> None:
         """Tell of it once, with the last that it said, and remove it."""
-        if container.id not in self._buried:
+        if container.id not in self._tried:
             state = (await container.show())["State"]
             ended = replace(launched, exit_code=state["ExitCode"])
             if ended.failed:
                 ended = replace(ended, output=await _output(container, state))
             if ended.model in self._models:
                 self._ended[ended.id] = ended
+        await self._bury(container)
+
+    async def _bury(self, container: DockerContainer) -> bool:
+        """Remove it; if that fails, later: one that is in the way must not stop all the others."""
+        now, tried = time.monotonic(), self._tried.get(container.id)
+        if tried is not None and now < tried + AGAIN_SECONDS:
+            return False
         try:
             await _remove(container)
-        except DockerError as error:  # one that is in the way must not stop all the others
-            if container.id not in self._buried:
+        except DockerError as error:
+            if tried is None:
                 logger.error("not_removed", container=container.id, error=str(error))
-            self._buried.add(container.id)
-        else:
-            self._buried.discard(container.id)
+            self._tried[container.id] = now
+            return False
+        self._tried.pop(container.id, None)
+        return True
 
     def _see_to_stop(self, container: DockerContainer) -> None:
         """Begun again if it failed, or if the scaler that began it is no more."""

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tarfile
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ ECHO, OTHER = "darkroom/echo", "darkroom/other"
 PATIENCE = 120.0  # seconds, of a test that waits
 GRACE = 20.0
 EMPTY = "darkroom-test-empty"
+SET_IMMUTABLE = """
+import fcntl, os, struct, sys
+GETFLAGS, SETFLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10  # FS_... of linux/fs.h
+folder, wanted = os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2])
+[flags] = struct.unpack("l", fcntl.ioctl(folder, GETFLAGS, bytes(8)))
+flags = flags | IMMUTABLE if wanted else flags & ~IMMUTABLE
+fcntl.ioctl(folder, SETFLAGS, struct.pack("l", flags))
+"""
 TEMPLATE_LABELS = {
     "com.docker.compose.service": "consumer",
     "com.docker.compose.container-number": "1",
@@ -134,6 +142,34 @@ class DockerRig(Rig):
         for container in await self.docker.containers.list(all=True, filters=filters):
             await container.delete(force=True, v=True)
         await self.docker.close()
+
+    @asynccontextmanager
+    async def unremovable(self, worker: str) -> AsyncIterator[None]:
+        """The engine cannot remove that container within it, as with a disk that has a fault."""
+        id = (await self.docker.containers.container(worker).show())["Id"]
+        folder = f"{(await self.docker.system.info())['DockerRootDir']}/containers/{id}"
+        await self._set_immutable(folder, 1)
+        try:
+            yield
+        finally:
+            await self._set_immutable(folder, 0)
+
+    async def _set_immutable(self, folder: str, wanted: int) -> None:
+        """From a container, since the engine's folders are root's, and root's alone."""
+        config: dict[str, Any] = {
+            "Image": EMPTY,
+            "Cmd": [sys.executable, "-c", SET_IMMUTABLE, folder, str(wanted)],
+            "HostConfig": {
+                "Binds": [*_this_machine(), f"{folder}:{folder}"],
+                "CapAdd": ["LINUX_IMMUTABLE"],
+                "NetworkMode": "none",
+            },
+        }
+        setting = await self.docker.containers.run(config)
+        try:
+            assert (await setting.wait())["StatusCode"] == 0, await setting.log(stderr=True)
+        finally:
+            await setting.delete(force=True)
 
 
 def _this_machine() -> list[str]:

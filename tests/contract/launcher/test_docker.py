@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiodocker import Docker, DockerError
 
 from common.errors import LauncherUnavailable, LaunchFailed, SettingsInvalid
@@ -168,6 +169,35 @@ async def test_one_that_fails_says_why(docker_rig: DockerRig, tmp_path: Path) ->
     assert (failed.exit_code, failed.failed) == (2, True)
     assert f"consumer: There is no model {ECHO!r}" in failed.output
     assert await docker_rig.containers() == []
+    await launcher.close()
+
+
+async def test_one_that_cannot_be_removed_holds_up_nothing_and_is_tried_again_later(
+    docker_rig: DockerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await docker_rig.make_template()
+    launcher = docker_rig.launcher()
+    stuck, kept = await launcher.start(ECHO), await launcher.start(OTHER)
+    await docker_rig.kill(stuck.id)
+    await docker_rig.docker.containers.container(stuck.id).wait()
+
+    with structlog.testing.capture_logs() as logged:
+        async with docker_rig.unremovable(stuck.id):
+            first = {one.id: one for one in await launcher.running()}
+            assert first[stuck.id].exit_code == 137  # so its place is free
+            assert first[kept.id] == kept
+            assert await launcher.running() == [kept]  # it is told of once
+            another = await launcher.start(ECHO)
+            alive = {kept.id, another.id}
+            assert {one.id for one in await launcher.running()} == alive
+        assert {one.id for one in await launcher.running()} == alive
+        found = {one["Labels"]["darkroom.worker"] for one in await docker_rig.containers()}
+        assert stuck.id in found  # not tried again yet, though it could be removed now
+    assert [one["event"] for one in logged] == ["not_removed"]
+
+    monkeypatch.setattr("scaler.launchers.docker.AGAIN_SECONDS", 0.0)
+    assert {one.id for one in await launcher.running()} == alive
+    assert len(await docker_rig.containers()) == len(alive)
     await launcher.close()
 
 
