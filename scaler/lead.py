@@ -95,7 +95,11 @@ class Lead:
     async def _look(self) -> None:
         """Make a message where there is none, or where ours is old."""
         now = time.monotonic()
-        if await self.held():
+        try:
+            held = await self.held()
+        except LogUnavailable:  # then nobody knows; what we have may still be ours
+            return
+        if held:
             self._elsewhere_since = None
             if now >= self._renewed_at + RENEW_SECONDS:
                 await self._append(now)

@@ -118,6 +118,8 @@ class Scaler:
         launched = await self._launcher.running()
         seen = await self._observe(launched, live, now)
         decisions = self._policy.decide(seen, now, _memory())
+        if not await self._lead.held():  # this process may have stood still while it looked
+            return
         self._exposed.saw(seen, decisions, now)
         applied = live.mode is not ScalingMode.DRY_RUN
         for model, decision in zip(seen, decisions, strict=True):

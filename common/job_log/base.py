@@ -89,7 +89,7 @@ class Subscription(ABC):
 
     @abstractmethod
     async def holds(self, delivery: Delivery) -> bool:
-        """Whether the delivery is still this reader's, as far as the log is heard from here.
+        """Whether the delivery is still this reader's, asked of the log.
 
         False during a rebalance, and without a group. Raises LogUnavailable.
         """

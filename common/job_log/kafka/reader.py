@@ -11,6 +11,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka import TopicPartition as Partition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import (
+    IllegalGenerationError,
+    NoError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+    for_code,
+)
+from aiokafka.protocol.group import HeartbeatRequest
 
 from common.job_log.base import Delivery, Position, TopicPartition
 from common.job_log.kafka.cluster import Cluster
@@ -24,6 +32,7 @@ _FETCH_WAIT_MS = 100  # a partition that gets room again waits for a running fet
 _PARTITION_BYTES = 256 * 1024
 _METADATA_MS = 30_000
 _NOBODYS = Partition("", 0)
+_EXPELLED = (UnknownMemberIdError, IllegalGenerationError)
 
 
 class Reader:
@@ -89,6 +98,19 @@ class Reader:
         await self._consumer.commit(
             {self._wire(partition): commit for partition, commit in offsets.items()}
         )
+
+    async def is_member(self) -> bool:
+        """Whether the group counts it in, by the broker: here that may be found out late.
+
+        Raises TimeoutError too: an answer that comes after a session says nothing.
+        """
+        group = self._consumer._coordinator
+        asks = HeartbeatRequest(group.group_id, group.generation, group.member_id)
+        async with asyncio.timeout(SESSION_MS / 1000):
+            error = for_code((await group._send_req(asks)).error_code)
+        if error not in (NoError, RebalanceInProgressError, *_EXPELLED):
+            raise error()
+        return error not in _EXPELLED
 
     async def stop(self) -> None:
         """Leave the group and disconnect, within seconds."""

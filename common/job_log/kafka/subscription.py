@@ -17,7 +17,7 @@ from common.job_log.kafka.broker import Broker, translated
 from common.job_log.kafka.cluster import Cluster
 from common.job_log.kafka.driver import unbroken
 from common.job_log.kafka.inbox import Inbox
-from common.job_log.kafka.reader import Reader
+from common.job_log.kafka.reader import SESSION_MS, Reader
 from common.job_log.kafka.roles import Everyone, Member, Role
 from common.job_log.kafka.watchdog import Watchdog
 
@@ -101,7 +101,11 @@ class KafkaSubscription(Subscription):
         self._room.set()
 
     async def holds(self, delivery: Delivery) -> bool:
-        return self._member is not None and self._inbox.holds(delivery)
+        if self._member is None or self._reader is None or not self._inbox.holds(delivery):
+            return False
+        with translated("ask for membership"):
+            member = await self._reader.is_member()
+        return member and self._inbox.holds(delivery)
 
     async def close(self) -> None:
         await unbroken(self._close())
@@ -203,8 +207,13 @@ class KafkaSubscription(Subscription):
     async def _watch(self) -> str:
         """Look until something is wrong that only a new reader mends; returns what."""
         watchdog = Watchdog(self._patience, time.monotonic())
+        pause = self._patience / _LOOKS
         while True:
-            await asyncio.sleep(self._patience / _LOOKS)
+            before = time.monotonic()
+            await asyncio.sleep(pause)
+            if self._member and time.monotonic() > before + pause + SESSION_MS / 1000:
+                # A new reader comes last, and so takes nothing back from those who took over.
+                return "this process stood still for longer than the group waits"
             try:
                 reason = await self._look(watchdog)
             except (KafkaError, OSError, TimeoutError) as error:
