@@ -17,6 +17,9 @@ from common.job import JobState, Output
 CANCELED = "canceled"
 DEADLINE_PASSED = "deadline_passed"
 
+HEARTBEAT_SECONDS = 10.0
+SILENT_SECONDS = 3 * HEARTBEAT_SECONDS  # after which a worker that was not heard of is gone
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """The common part of all job events. `token` names the attempt that speaks."""
@@ -80,7 +83,7 @@ class WorkerState(StrEnum):
 
 
 class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):
-    """How one worker is; sent on every change of state and every 10 s."""
+    """How one worker is; sent on every change of state and every HEARTBEAT_SECONDS."""
 
     worker: str
     model: str

@@ -14,14 +14,13 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from common.errors import LogUnavailable
-from common.events import WorkerHeartbeat, WorkerState
+from common.events import HEARTBEAT_SECONDS, WorkerHeartbeat, WorkerState
 from common.exposing import Exposition
 from common.job_log import JobLog
 from common.text import shortened
 from common.topic import WORKERS
 from common.wire import HEADERS, encode
 
-HEARTBEAT_SECONDS = 10.0
 MOST_REASON = 4_000  # characters
 logger = structlog.get_logger()
 

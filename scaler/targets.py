@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from common.events import WorkerHeartbeat
-
-LIVE_SECONDS = 30.0  # three heartbeats missed: the worker is gone
+from common.events import SILENT_SECONDS, WorkerHeartbeat
 
 
 def targets(
@@ -20,7 +18,7 @@ def targets(
     """
     groups = []
     for last in sorted(workers, key=lambda last: last.worker):
-        if last.metrics_port is None or last.at < now - LIVE_SECONDS:
+        if last.metrics_port is None or last.at < now - SILENT_SECONDS:
             continue
         address = loopback if loopback and last.host == host else last.host
         labels = {"model": last.model, "worker": last.worker}

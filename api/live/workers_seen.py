@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from common import topic, wire
-from common.events import WorkerHeartbeat, WorkerState
+from common.events import SILENT_SECONDS, WorkerHeartbeat, WorkerState
 from common.following import Follower
 from common.job_log import Delivery, JobLog, Start
 
-SILENT_SECONDS = 30.0  # three heartbeats missed: the worker is gone
 _LIVE = (WorkerState.LOADING, WorkerState.READY)
 
 

@@ -13,7 +13,7 @@ from cli.diagnosis.finding import Finding, fail, note, ok
 from common import wire
 from common.catalogue import Catalogue
 from common.errors import LogUnavailable, WireInvalid
-from common.events import WorkerHeartbeat, WorkerState
+from common.events import SILENT_SECONDS, WorkerHeartbeat, WorkerState
 from common.job_log import JobLog, open_job_log
 from common.job_log.condition import condition_of
 from common.settings import Settings
@@ -21,7 +21,6 @@ from common.topic import EVENTS, WORKERS, consumer_group, job_topics
 
 PATIENCE_SECONDS = 5.0  # for work that waits to be taken up
 _POLL_SECONDS = 0.25
-_FRESH_SECONDS = 30.0  # of a heartbeat; one is sent every 10 s
 _TIMEOUT_SECONDS = 5.0
 
 
@@ -87,7 +86,7 @@ async def _taken_up(
     if waiting is None:
         return None
     beats = [beat for beat in await _heartbeats(log) if beat.model == model]
-    alive = [beat for beat in beats if beat.at > time.time() - _FRESH_SECONDS]
+    alive = [beat for beat in beats if beat.at > time.time() - SILENT_SECONDS]
     for state, says in ((WorkerState.READY, "works on one"), (WorkerState.LOADING, "is loading")):
         if any(beat.state is state for beat in alive):
             return ok(part, f"{waiting} jobs wait, and a worker {says}")
@@ -95,7 +94,7 @@ async def _taken_up(
         return fail(part, failed[-1].reason, f"{waiting} jobs wait for it: mend that reason")
     return fail(
         part,
-        f"{waiting} jobs wait, and no worker was heard of in {_FRESH_SECONDS:.0f} s",
+        f"{waiting} jobs wait, and no worker was heard of in {SILENT_SECONDS:.0f} s",
         "start the scaler: `python -m scaler`, or `darkroom up`; its log says why it starts none",
     )
 

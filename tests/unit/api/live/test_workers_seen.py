@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from api.live.workers_seen import SILENT_SECONDS, ModelState, WorkersSeen
-from common.events import WorkerHeartbeat, WorkerState
+from api.live.workers_seen import ModelState, WorkersSeen
+from common.events import SILENT_SECONDS, WorkerHeartbeat, WorkerState
 from common.job_log import open_job_log
 
 pytestmark = pytest.mark.anyio
