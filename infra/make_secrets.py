@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from common.nvidia import NVIDIA_SMI, uuids
+
 PROJECT = Path(__file__).resolve().parent.parent
 HTTPS_PORT = 8443
 DAYS = 3650  # nobody's trust is in a certificate that signs itself; an end would only be a trap
@@ -52,10 +54,10 @@ def _values(host: str, socket: Path) -> dict[str, Callable[[], str]]:
 def _gpus() -> list[str]:
     """NVIDIA's, which the scaler cannot see from its container."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], check=True, capture_output=True, text=True)
+        listed = subprocess.run(NVIDIA_SMI, check=True, capture_output=True, text=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return []
-    return re.findall(r"^GPU .*UUID: (GPU-[^)]+)\)", listed.stdout, re.MULTILINE)
+    return uuids(listed.stdout)
 
 
 def _docker_socket() -> Path:

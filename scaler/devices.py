@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import structlog
 
+from common.nvidia import NVIDIA_SMI, uuids
 from scaler.launchers import Launched
-
-NVIDIA_SMI = ("nvidia-smi", "-L")
-# A GPU that is divided (MIG) lists its parts below it, and only they can be used.
-LISTED = re.compile(r"UUID: ((GPU|MIG)-[^)]+)\)")
 
 logger = structlog.get_logger()
 
@@ -62,16 +58,6 @@ async def find_devices(setting: str, environment: Mapping[str, str]) -> list[str
         logger.warning("devices_unknown", asked=" ".join(NVIDIA_SMI), answer=said.decode().strip())
         return []
     return uuids(said.decode())
-
-
-def uuids(listing: str) -> list[str]:
-    """Of the devices in what `nvidia-smi -L` prints; parts in place of what is divided."""
-    found: list[str] = []
-    for uuid, kind in LISTED.findall(listing):
-        if kind == "MIG" and found and found[-1].startswith("GPU-"):
-            found.pop()
-        found.append(uuid)
-    return found
 
 
 def _listed(names: str) -> list[str]:

@@ -90,12 +90,13 @@ def test_the_certificate_is_of_the_name_that_was_given(project: Path) -> None:
     assert read_env(project / ".env")["DARKROOM_PUBLIC_URL"] == "https://darkroom.example.org:8443"
 
 
-def test_without_docker_it_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_docker_and_our_packages_it_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "infra").mkdir()
+    (tmp_path / "common").symlink_to(PROJECT / "common")
     for file in ("__init__.py", "make_secrets.py"):
         (tmp_path / "infra" / file).write_bytes((PROJECT / "infra" / file).read_bytes())
     done = subprocess.run(
-        [sys.executable, "-m", "infra.make_secrets"],
+        [sys.executable, "-S", "-m", "infra.make_secrets"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "DOCKER_HOST": "unix:///nowhere/docker.sock"},
         capture_output=True,
