@@ -49,8 +49,8 @@ class Refusing(Recording):
         raise LaunchFailed(f"no room for {model} {device}")
 
 
-async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> None:
-    launcher = Recording()
+def scaler_of(log: JobLog, launcher: Launcher) -> Scaler:
+    """Of one model, which it has begun to look at."""
     scaler = Scaler(
         models=["m"],
         rules_of=lambda _, __: Rules(maximum=9),
@@ -58,6 +58,13 @@ async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> Non
         launcher=launcher,
         policy=Policy(9),
     )
+    scaler._histories["m"] = History("m", 0.0)
+    return scaler
+
+
+async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> None:
+    launcher = Recording()
+    scaler = scaler_of(log, launcher)
     ready, loading = WorkerState.READY, WorkerState.LOADING
     states = {
         "a": (ready, ("job",)),
@@ -76,7 +83,6 @@ async def test_those_that_load_stop_first_and_then_idle_ones(log: JobLog) -> Non
             running=running,
         )
         scaler._workers.see(heartbeat)
-    scaler._histories["m"] = History("m", 0.0)
     launched = [Launched(worker, "m") for worker in states]
 
     await scaler._apply(Decision("m", 2, ""), launched, 0.0)
@@ -88,14 +94,7 @@ async def test_one_that_cannot_be_started_is_one_failure_and_the_others_are_not_
     log: JobLog,
 ) -> None:
     launcher = Refusing()
-    scaler = Scaler(
-        models=["m"],
-        rules_of=lambda _, __: Rules(maximum=9),
-        log=log,
-        launcher=launcher,
-        policy=Policy(9),
-    )
-    scaler._histories["m"] = History("m", 0.0)
+    scaler = scaler_of(log, launcher)
 
     await scaler._apply(Decision("m", 8, ""), [], 0.0)
 
