@@ -78,9 +78,9 @@ class Subscription(ABC):
     async def acknowledge(self, *deliveries: Delivery) -> None:
         """These are finished: no reader of the group gets them again, in any order.
 
-        Returns when that is durable. A delivery of a partition that was lost meanwhile is
-        passed over in silence: its new owner decides. Without a group it does nothing.
-        Raises LogUnavailable; the deliveries then may come again.
+        Returns when the log has it; a loss of power may undo that, and they come again. A delivery
+        of a partition that was lost meanwhile is passed over in silence: its new owner decides.
+        Without a group it does nothing. Raises LogUnavailable; the deliveries then may come again.
         """
 
     @abstractmethod

@@ -136,7 +136,7 @@ class SharedSubscription(SqliteSubscription):
         self._held: set[Position] = set()
 
     async def acknowledge(self, *deliveries: Delivery) -> None:
-        await self._give(leases.finish, deliveries, Commit.DURABLE)
+        await self._give(leases.finish, deliveries, Commit.ORDERED)
 
     async def release(self, *deliveries: Delivery) -> None:
         try:
