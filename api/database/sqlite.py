@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from api.database.database import Database
 from api.database.errors import translated
+from api.database.one_trip import OneTripDriver
 from api.database.upgrade import bring_up_to_date, is_up_to_date
 
 BUSY_SECONDS = 15.0  # how long a writer waits for writers of other processes
@@ -24,6 +25,8 @@ _RETRY_SECONDS = 0.02
 
 class SqliteDatabase(Database):
     """WAL, synced at every commit; writers take the lock at BEGIN and form a line.
+
+    Reads are statements by themselves, as on Postgres.
 
     A transaction that reads first and then writes would fail at once, whatever the busy
     timeout, if another process wrote in between.
@@ -43,6 +46,7 @@ class SqliteDatabase(Database):
             _make_file(path)
         engine = create_async_engine(
             url.set(query={}),
+            module=OneTripDriver(),
             connect_args={"timeout": BUSY_SECONDS, "factory": _Connection},
             pool_size=4,
             max_overflow=4,
@@ -130,8 +134,8 @@ def _configure(raw: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    if connection.get_execution_options().get("immediate", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
