@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from sqlalchemy import Double, Text, and_, bindparam, false, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.database import ending
@@ -73,19 +73,23 @@ async def apply(connection: AsyncConnection, events: Sequence[JobEvent]) -> Appl
 
 
 async def start_first(connection: AsyncConnection, event: JobStarted) -> JobUpdate | None:
-    """Apply the first start of a job by one statement. None if it is not the first, or cannot."""
-    if connection.dialect.name != "postgresql":  # SQLite cannot write two tables in one statement
-        return None
+    """Apply the first start of a job, on Postgres by one statement. None if it is not the first."""
+    now = time.time()
     columns = {
         "id_": event.job,
         "token_": event.token,
         "worker_": event.worker,
         "at_": event.at,
-        "told_at": time.time(),
+        "told_at": now,
     }
-    row = (await connection.execute(_start_first, columns)).one_or_none()
+    in_one = connection.dialect.name == "postgresql"  # SQLite writes one table by a statement
+    row = (await connection.execute(_start_first if in_one else _start, columns)).one_or_none()
     if row is None:
         return None
+    if not in_one:
+        await connection.execute(_first_attempt, columns)
+        if row.heard:
+            await tell(connection, [event.job], started=True, at=now)
     return JobUpdate(
         job=event.job,
         owner=row.owner,
@@ -149,7 +153,7 @@ _new_attempt = select(
     bindparam("at_", type_=Double),
     false(),
 ).where(_untouched)
-_started = (
+_to_processing = (
     update(jobs)
     .where(_untouched)
     .values(
@@ -159,9 +163,20 @@ _started = (
         token=bindparam("token_"),
         started_at=bindparam("at_"),
     )
-    .returning(*TOLD_COLUMNS, jobs.c.model, jobs.c.sequence)
-    .cte("started")
 )
+_start = _to_processing.returning(jobs.c.owner, jobs.c.model, jobs.c.sequence, START_HEARD)
+_first_attempt = (
+    sqlite.insert(attempts)
+    .values(
+        job=bindparam("id_"),
+        token=bindparam("token_"),
+        worker=bindparam("worker_"),
+        started_at=bindparam("at_"),
+        released=False,
+    )
+    .on_conflict_do_nothing()
+)
+_started = _to_processing.returning(*TOLD_COLUMNS, jobs.c.model, jobs.c.sequence).cte("started")
 _start_first = select(_started.c.owner, _started.c.model, _started.c.sequence).add_cte(
     postgresql.insert(attempts)
     .from_select(["job", "token", "worker", "started_at", "released"], _new_attempt)
@@ -169,6 +184,17 @@ _start_first = select(_started.c.owner, _started.c.model, _started.c.sequence).a
     .cte("new_attempt"),
     insert_of(_started, "postgresql", started=True).cte("told_of"),
 )
+_inserts: dict[str, postgresql.Insert | sqlite.Insert] = {
+    "postgresql": postgresql.insert(attempts),
+    "sqlite": sqlite.insert(attempts),
+}
+_keep_attempts = {
+    dialect: write.on_conflict_do_update(
+        index_elements=[attempts.c.job, attempts.c.token],
+        set_={"released": write.excluded.released},
+    )
+    for dialect, write in _inserts.items()
+}
 _move = update(jobs).where(jobs.c.id == bindparam("id_"))
 
 
@@ -215,12 +241,7 @@ async def _write(connection: AsyncConnection, standings: list[Standing]) -> None
         for attempt in [standing.attempts[token]]
     ]
     if touched:
-        write = insert(connection, attempts)
-        released = {"released": write.excluded.released}
-        keys = [attempts.c.job, attempts.c.token]
-        await connection.execute(
-            write.on_conflict_do_update(index_elements=keys, set_=released), touched
-        )
+        await connection.execute(_keep_attempts[connection.dialect.name], touched)
     moved = [
         {
             "id_": standing.job,

@@ -156,11 +156,10 @@ async def test_a_start_is_told_to_who_listens_and_once(
     await new_endpoint(database, "ends")
     await new_endpoint(database, "starts", events=("start",))
     job = await accepted(accepting, webhook=URL, webhook_events=("start", "completed"))
-    update = None
     if at_once:
         async with database.statement() as connection:
-            update = await recording.start_first(connection, started(job))
-    if update is None:
+            assert await recording.start_first(connection, started(job)) is not None
+    else:
         async with database.write() as connection:
             await recording.apply(connection, [started(job)])
     release = JobReleased(job=job.id, token="one", at=6.0, reason="shutdown")
