@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,26 @@ from tests.integration.scaler.test_scaler import burst
 pytestmark = pytest.mark.anyio
 
 MOST = 4  # consumers of the model
+
+
+async def stop(process: psutil.Process, file: Path) -> None:
+    """In a moment in which it holds no lock of the embedded log: nobody could write meanwhile."""
+    process.suspend()
+    while not is_free(file):  # without that log it is a file of no meaning
+        process.resume()
+        await asyncio.sleep(0.05)
+        process.suspend()
+
+
+def is_free(file: Path) -> bool:
+    database = sqlite3.connect(file, timeout=0.5, isolation_level=None)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        database.close()
+    return True
 
 
 async def decisions(log: JobLog) -> list[ScalingDecided]:
@@ -44,7 +66,7 @@ async def test_when_it_goes_on_it_sees_that_another_leads_and_changes_nothing(
     try:
         await burst(log, 1)
         await until(lambda: bool(scalers.consumers()[first.pid]))
-        still.suspend()
+        await stop(still, tmp_path / "log.sqlite")
         await burst(log, 500)  # for which it would start more, if it still led
         second = await scalers.start()
         await until(lambda: len(scalers.consumers()[second.pid]) == MOST)
