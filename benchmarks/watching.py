@@ -35,8 +35,6 @@ async def share(queues: Queues, busy: int) -> float:
 async def measure(url: str) -> None:
     log = await open_job_log(url, partitions=4)
     queues = Queues(log, MODELS)
-    for number in range(0, len(MODELS), 10):  # topics are made where they are first named
-        await Queues(log, MODELS[number : number + 10]).look(0.0)
     ends = await log.ends([job_topic(model, priority) for model in MODELS for priority in Priority])
     partitions = sum(len(each) for each in ends.values())
     await queues.look(time.monotonic())

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import structlog
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 ANSWER_S = 5.0  # what one question may take, with all that has to be tried again for it
 _REQUEST_MS = 4000
 _RETRY_S = 0.1
+_MADE_TOGETHER = 30  # topics; a broker needs seconds for them
 _DEFAULT_REPLICATION = -1  # the broker's own setting
 _EARLIEST, _LATEST = -2, -1
 
@@ -107,8 +108,10 @@ class Broker:
 
     async def ensure(self, topics: Collection[str]) -> None:
         """Return once these topics exist and have leaders; those missing are made."""
-        if any(topic not in self._leaders for topic in topics):
-            await self._answered(lambda: self._make(topics))
+        unseen = [topic for topic in topics if topic not in self._leaders]
+        for start in range(0, len(unseen), _MADE_TOGETHER):
+            some = unseen[start : start + _MADE_TOGETHER]
+            await self._answered(partial(self._make, some))
 
     async def missing(self, topics: Collection[str]) -> set[str]:
         """Which of these topics do not exist now; also looks whether the cluster is another."""

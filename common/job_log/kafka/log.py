@@ -120,6 +120,7 @@ class KafkaJobLog(JobLog):
     async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:
         wire = [self._cluster.wire(topic) for topic in topics]
         with translated("reading the ends"):
+            await self._broker.ensure(wire)
             ends = await self._broker.all_ends(wire)
         return {topic: ends[name] for topic, name in zip(topics, wire, strict=True)}
 
