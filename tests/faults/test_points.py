@@ -46,8 +46,9 @@ ENGINE = ("engine.before_run", "engine.after_run")
 def test_a_death_at_any_point_loses_nothing_and_shows_nothing_twice(on_both: OnBoth) -> None:
     on_both(
         die_everywhere,
-        DARKROOM_SWEEP_SECONDS="600",  # of the plain recorder; the sweeper is one of its own
-        DARKROOM_SWEEP_AFTER_SECONDS="2",
+        # Of the plain recorder, which looks at every start; the sweeper is one of its own.
+        DARKROOM_SWEEP_SECONDS="600",
+        DARKROOM_SWEEP_AFTER_SECONDS="600",
     )
 
 
@@ -90,6 +91,7 @@ def processes_of(stack: FaultStack) -> dict[str, str]:
         "sweeper",
         crash_at=chain("sweeper.before_append", "sweeper.after_append"),
         DARKROOM_SWEEP_SECONDS="1",
+        DARKROOM_SWEEP_AFTER_SECONDS="2",
     )
     stack.notifier(crash_at=chain("notifier.before_post", "notifier.after_post"))
     for point in (*CONSUMER, *ENGINE):
