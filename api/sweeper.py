@@ -20,7 +20,7 @@ from common import tracing
 from common.crash_points import crash_point
 from common.errors import LogUnavailable, Unavailable
 from common.job_log import Bounds, JobLog, Position, TopicPartition
-from common.topic import EVENTS, consumer_group, job_topic, job_topics
+from common.topic import EVENTS, job_groups, job_topic
 
 NAME = "sweeper"  # of all processes that sweep, one at a time
 
@@ -105,9 +105,7 @@ class Sweeper:
                 left = await claims.forget(connection, time.time()) == claims.FORGOTTEN_AT_ONCE
 
     async def _job_bounds(self, models: Iterable[str]) -> dict[TopicPartition, Bounds]:
-        return await self._log.bounds(
-            {topic: consumer_group(model) for model in models for topic in job_topics(model)}
-        )
+        return await self._log.bounds(job_groups(*models))
 
     async def _recorder_caught_up(self) -> bool:
         """Wait, for a while, until the recorder has applied all events that are there now.

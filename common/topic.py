@@ -75,6 +75,11 @@ def consumer_group(model: str) -> str:
     return f"consumers.{slug(model)}"
 
 
+def job_groups(*models: str) -> dict[str, str]:
+    """The topics of these models' jobs, each with the group that works on it."""
+    return {topic: consumer_group(model) for model in models for topic in job_topics(model)}
+
+
 def is_shared_work(topic: str) -> bool:
     """Whether several readers share the topic's messages, so that it needs several partitions."""
     return topic == EVENTS or (topic.startswith("jobs.") and not topic.endswith(f".{_DEAD}"))

@@ -10,7 +10,7 @@ import structlog
 from common.errors import LogUnavailable
 from common.job import Priority
 from common.job_log import Bounds, JobLog
-from common.topic import consumer_group, job_topic, job_topics
+from common.topic import job_groups, job_topic, job_topics
 from scaler.observation import Lag
 
 # A log that was wiped may come to the same ends again. Lower ones show it, unless no look fell
@@ -50,9 +50,6 @@ class Queues:
         self._log = log
         self._topics = {model: list(job_topics(model)) for model in models}
         self._all = [topic for topics in self._topics.values() for topic in topics]
-        self._model_of = {
-            topic: model for model, topics in self._topics.items() for topic in topics
-        }
         self._idle: dict[str, _Read] = {}
 
     async def look(self, now: float) -> dict[str, Queue]:
@@ -78,7 +75,7 @@ class Queues:
     async def _read(self, models: Collection[str], now: float) -> dict[str, Queue]:
         for model in models:
             self._idle.pop(model, None)
-        groups = {t: consumer_group(model) for model in models for t in self._topics[model]}
+        groups = job_groups(*models)
         try:
             bounds = await self._log.bounds(groups) if groups else {}
         except LogUnavailable as error:

@@ -18,7 +18,7 @@ from common.errors import LogUnavailable
 from common.events import JobUpdate
 from common.job import Job, JobState
 from common.job_log import Bounds, JobLog, Position, TopicPartition
-from common.topic import consumer_group, job_topics
+from common.topic import job_groups, job_topics
 
 FRESH_SECONDS = 0.5  # the bounds of a model that somebody asks about are not read more often
 STALE_SECONDS = 5.0  # older bounds say nothing any more
@@ -152,7 +152,7 @@ class Queues:
     async def _read(self, model: str) -> None:
         at = self._clock()
         try:
-            bounds = await self._log.bounds(dict.fromkeys(job_topics(model), consumer_group(model)))
+            bounds = await self._log.bounds(job_groups(model))
         except LogUnavailable as error:
             logger.warning("queue_unknown", model=model, reason=str(error))
         else:

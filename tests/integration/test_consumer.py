@@ -30,7 +30,7 @@ from common.job import JobSpec, Output, Parameter
 from common.job_log import JobLog, open_job_log
 from common.object_store import ObjectStore, open_object_store
 from common.scaling import ScalingEvent
-from common.topic import CONTROL, EVENTS, WORKERS, consumer_group, job_topic, job_topics
+from common.topic import CONTROL, EVENTS, WORKERS, job_groups, job_topic, job_topics
 from common.url_guard import UrlGuard
 from common.wire import HEADERS, decode_event, decode_heartbeat, encode
 from consumers.attempt import Attempt
@@ -143,9 +143,7 @@ class Bench:
         raise AssertionError(f"not told within 60 s; told was {found}")
 
     async def lag(self) -> int:
-        bounds = await self.log.bounds(
-            dict.fromkeys(job_topics(self.model.name), consumer_group(self.model.name))
-        )
+        bounds = await self.log.bounds(job_groups(self.model.name))
         return sum(b.lag for b in bounds.values())
 
 

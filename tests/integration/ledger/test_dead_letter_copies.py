@@ -12,7 +12,7 @@ from common import wire
 from common.events import JobFailed
 from common.job import Priority
 from common.job_log import JobLog, Position
-from common.topic import EVENTS, consumer_group, dead_letter_topic, job_topics
+from common.topic import EVENTS, dead_letter_topic, job_groups
 from tests.integration.ledger.test_recorder import all_of, caught_up
 from tests.ledger import new_job, until
 
@@ -67,6 +67,6 @@ async def test_copies_are_no_work_for_anyone(
     await accepting.accept(job)
     await fail(log, job.id, "engine_crashed")
     await all_of(log, dead_letter_topic(MODEL), 1)
-    bounds = await log.bounds(dict.fromkeys(job_topics(MODEL), consumer_group(MODEL)))
+    bounds = await log.bounds(job_groups(MODEL))
     assert sum(each.lag for each in bounds.values()) == 0
     await until(lambda: caught_up(log))

@@ -21,7 +21,7 @@ from common import wire
 from common.events import JobStarted, JobSucceeded
 from common.job import Job, JobSpec, JobState, Output, Priority
 from common.job_log import Delivery, JobLog, Subscription, open_job_log
-from common.topic import EVENTS, consumer_group, job_topic, job_topics
+from common.topic import EVENTS, consumer_group, job_groups, job_topic, job_topics
 from tests.ledger import new_job, the_job
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +72,7 @@ async def take(subscription: Subscription, count: int) -> list[Delivery]:
 
 
 async def waiting(log: JobLog, model: str = MODEL) -> int:
-    bounds = await log.bounds(dict.fromkeys(job_topics(model), consumer_group(model)))
+    bounds = await log.bounds(job_groups(model))
     return sum(each.end - each.start for each in bounds.values())
 
 

@@ -16,6 +16,7 @@ from common.topic import (
     consumer_group,
     dead_letter_topic,
     is_shared_work,
+    job_groups,
     job_topic,
     job_topics,
     model_of,
@@ -83,6 +84,12 @@ def test_a_model_has_a_topic_of_each_priority_with_its_weight() -> None:
         "jobs.o--m.low": 1,
     }
     assert consumer_group("o/m") == "consumers.o--m"
+
+
+def test_a_model_s_topics_are_its_group_s() -> None:
+    groups = job_groups("o/m", "o/n")
+    assert list(groups) == [*job_topics("o/m"), *job_topics("o/n")]
+    assert list(groups.values()) == ["consumers.o--m"] * 3 + ["consumers.o--n"] * 3
 
 
 def test_jobs_and_events_are_work_and_the_rest_is_told_to_everyone() -> None:
