@@ -16,8 +16,7 @@ _again = stamina.AsyncRetryingCaller(attempts=None, timeout=None, wait_max=10.0)
 
 
 async def until_available(act: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
-    """Call, and call again for as long as a dependency does not answer: 0.1 s later at first, 10 s
-    at most.
+    """Call, and again while a dependency does not answer: 0.1 s later at first, 10 s at most.
 
     For work that must not be lost and has nobody waiting who could be told.
     """

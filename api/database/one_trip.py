@@ -24,7 +24,6 @@ class _Ran(NamedTuple):
     description: Any = None
     rowcount: int = -1
     lastrowid: int | None = None
-    rows: tuple[Any, ...] = ()
 
 
 class _Cursor(AsyncAdapt_aiosqlite_cursor):
@@ -57,8 +56,9 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
     async def _run(self, method: str, operation: str, parameters: Any) -> None:
         driver: Any = self._connection
         async with self._adapt_connection._execute_mutex:
-            self._ran = await driver._execute(_run, driver._conn, method, operation, parameters)
-            self._rows = deque(self._ran.rows)
+            self._ran, self._rows = await driver._execute(
+                _run, driver._conn, method, operation, parameters
+            )
 
     async def _async_soft_close(self) -> None:
         """It is closed."""
@@ -88,12 +88,14 @@ class OneTripDriver(AsyncAdapt_aiosqlite_dbapi):
         return _Connection(self, super().connect(*args, **options).driver_connection)
 
 
-def _run(connection: sqlite3.Connection, method: str, operation: str, parameters: Any) -> _Ran:
+def _run(
+    connection: sqlite3.Connection, method: str, operation: str, parameters: Any
+) -> tuple[_Ran, deque[Any]]:
     """In the driver's thread."""
     cursor = connection.cursor()
     try:
         getattr(cursor, method)(operation, parameters)
-        rows = tuple(cursor.fetchall()) if cursor.description else ()
-        return _Ran(cursor.description, cursor.rowcount, cursor.lastrowid, rows)
+        rows = deque(cursor.fetchall()) if cursor.description else deque()
+        return _Ran(cursor.description, cursor.rowcount, cursor.lastrowid), rows
     finally:
         cursor.close()

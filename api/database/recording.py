@@ -82,14 +82,16 @@ async def start_first(connection: AsyncConnection, event: JobStarted) -> JobUpda
         "at_": event.at,
         "told_at": now,
     }
-    in_one = connection.dialect.name == "postgresql"  # SQLite writes one table by a statement
-    row = (await connection.execute(_start_first if in_one else _start, columns)).one_or_none()
+    if connection.dialect.name == "postgresql":
+        row = (await connection.execute(_start_first, columns)).one_or_none()
+    else:  # SQLite writes one table by a statement
+        row = (await connection.execute(_start, columns)).one_or_none()
+        if row is not None:
+            await connection.execute(_first_attempt, columns)
+            if row.heard:
+                await tell(connection, [event.job], started=True, at=now)
     if row is None:
         return None
-    if not in_one:
-        await connection.execute(_first_attempt, columns)
-        if row.heard:
-            await tell(connection, [event.job], started=True, at=now)
     return JobUpdate(
         job=event.job,
         owner=row.owner,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -44,7 +44,6 @@ _DEFAULT_REPLICATION = -1  # the broker's own setting
 _EARLIEST, _LATEST = -2, -1
 
 T = TypeVar("T")
-_Asked = dict[int, dict[str, list[tuple[int, int]]]]  # node -> topic -> (partition, which offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +195,7 @@ class Broker:
 
     async def _offsets(self, partitions: Collection[Partition], when: int) -> dict[Partition, int]:
         await self.ensure({partition.topic for partition in partitions})
-        asked: _Asked = defaultdict(lambda: defaultdict(list))
-        for topic, number in partitions:
-            leader = self._leaders.get(topic, {}).get(number)
-            if leader is None:
-                raise UnknownTopicOrPartitionError(f"{topic} has no partition {number}")
-            asked[leader][topic].append((number, when))
-        found = await self._ask_offsets(_requests(OffsetRequest, asked))
+        found = await self._ask_offsets(self._requests(OffsetRequest, partitions, when))
         return {
             Partition(topic, number): offset
             for topic, each in found.items()
@@ -213,13 +206,22 @@ class Broker:
         await self.ensure(topics)
         leaders = {topic: self._leaders[topic] for topic in topics}
         if leaders != self._ends_leaders:
-            asked: _Asked = defaultdict(lambda: defaultdict(list))
-            for topic, nodes in leaders.items():
-                for number, node in nodes.items():
-                    asked[node][topic].append((number, _LATEST))
-            self._ends_leaders, self._ends_requests = leaders, _requests(_Repeated, asked)
+            requests = self._requests(_Repeated, self.partitions(topics), _LATEST)
+            self._ends_leaders, self._ends_requests = leaders, requests
         ends = await self._ask_offsets(self._ends_requests)
         return {topic: tuple(end for _, end in sorted(ends[topic])) for topic in topics}
+
+    def _requests(
+        self, kind: type[OffsetRequest], partitions: Iterable[Partition], when: int
+    ) -> dict[int, OffsetRequest]:
+        """What each node is asked: `when` is the earliest or the latest offset."""
+        asked: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+        for topic, number in partitions:
+            leader = self._leaders.get(topic, {}).get(number)
+            if leader is None:
+                raise UnknownTopicOrPartitionError(f"{topic} has no partition {number}")
+            asked[leader][topic].append((number, when))
+        return {node: kind(-1, 0, list(topics.items())) for node, topics in asked.items()}
 
     async def _ask_offsets(
         self, requests: Mapping[int, OffsetRequest]
@@ -262,10 +264,6 @@ class Broker:
         if node is None:
             raise NodeNotReadyError("no broker is known")
         return await self._client.send(node, request)
-
-
-def _requests(kind: type[OffsetRequest], asked: _Asked) -> dict[int, OffsetRequest]:
-    return {node: kind(-1, 0, list(topics.items())) for node, topics in asked.items()}
 
 
 def _commits(
