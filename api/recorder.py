@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import structlog
 
@@ -45,7 +44,6 @@ _BATCHES_BEHIND = 4  # committed, and not announced or not acknowledged yet
 _RECEIVE_SECONDS = 30.0
 _AFTER_FAILURE_SECONDS = 1.0
 
-T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
