@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Select, literal_column, tuple_
 
 _LONGEST_CURSOR = 500  # characters
 
@@ -62,14 +62,19 @@ def beside(
     cursor: Cursor | None,
     limit: int,
 ) -> Select[Any]:
-    """At most `limit` rows next to `cursor`, the nearest first; without one the newest."""
+    """At most `limit` rows next to `cursor`, the nearest first; without one the newest.
+
+    The limit stands in the statement: Postgres expects so much more of one that it does not see,
+    that on a large table it would rather plan every page anew.
+    """
     place = tuple_(at, id)
+    rows: ColumnElement[int] = literal_column(str(limit))
     if cursor is not None:
         here = tuple_(cursor.created_at, cursor.id)
         query = query.where(place > here if cursor.newer else place < here)
     if cursor is not None and cursor.newer:
-        return query.order_by(at.asc(), id.asc()).limit(limit)
-    return query.order_by(at.desc(), id.desc()).limit(limit)
+        return query.order_by(at.asc(), id.asc()).limit(rows)
+    return query.order_by(at.desc(), id.desc()).limit(rows)
 
 
 def page_of(
