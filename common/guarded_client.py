@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from types import MappingProxyType
 
-import aiohttp
+import httpcore2
 import httpx2
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
+from common import head_limit
 from common.errors import UrlRefused, UrlUnreachable
-from common.reply_limit import HEAD_BYTES, LimitedConnector
+from common.head_limit import HeadLimit, LimitedStream
 from common.url_guard import Address, Target, UrlGuard
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # for each of a host's addresses
 KEEP_SECONDS = 4.0  # many servers close an idle connection after 5
 MOST_ADDRESSES = 4  # of a host that are tried
 MOST_REDIRECTS = 5
 _RESOLVERS = 16  # names that are looked up at once
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NONE: Mapping[str, str] = MappingProxyType({})
-_OWN = {"User-Agent": "darkroom", "Accept": "*/*", "Accept-Encoding": "identity"}
+_TROUBLE = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    OSError,
+)
 
 Resolver = Callable[[str], Awaitable[list[Address]]]  # of a name; raises OSError
 
@@ -47,7 +51,7 @@ class Reply:
     """The answer of a user's server, as far as it was read."""
 
     status: int
-    headers: Mapping[str, str]  # whose names are found in any case
+    headers: httpx2.Headers
     body: bytes  # as sent: nothing is unpacked
     rest: Rest = Rest.NONE
 
@@ -66,21 +70,11 @@ class GuardedClient:
         """At most `connections` are open at once; who needs one more waits within its seconds."""
         self._guard = guard
         self._lookups = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolver")
-        connector = LimitedConnector(
-            resolver=_Admitting(guard, resolver or self._resolve),
-            use_dns_cache=False,
-            ssl=ssl_context or True,
-            limit=connections,
-            keepalive_timeout=KEEP_SECONDS,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers=_OWN,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            max_line_size=HEAD_BYTES,
-            max_field_size=HEAD_BYTES,
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=ssl_context or httpcore2.default_ssl_context(),
+            max_connections=connections,
+            keepalive_expiry=KEEP_SECONDS,
+            network_backend=_Admitting(guard, resolver or self._resolve),
         )
 
     async def send(
@@ -100,21 +94,23 @@ class GuardedClient:
         """
         target = self._guard.check(url)
         reply: _Reading | None = None
+        limit = HeadLimit()
+        head_limit.current.set(limit)
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._session.request(
+                self._pool.stream(
                     method,
-                    URL(target.url, encoded=True),
-                    headers=headers,
-                    data=content,
-                    allow_redirects=False,
+                    _core_url(target),
+                    headers=_raw({"Host": target.authority, **headers}),
+                    content=content,
+                    extensions={"timeout": {"connect": CONNECT_SECONDS}, "trace": limit.trace},
                 ) as response,
             ):
                 reply = _Reading(response, most_bytes)
                 await reply.read()
-        except (aiohttp.ClientError, OSError) as error:
-            late = isinstance(error, TimeoutError)
+        except _TROUBLE as error:
+            late = isinstance(error, TimeoutError | httpcore2.TimeoutException)
             if reply is None:
                 raise UrlUnreachable(_unreachable(target, error, late)) from error
             reply.rest = Rest.LATE if late else Rest.BROKEN
@@ -138,7 +134,7 @@ class GuardedClient:
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._session.close()
+        await self._pool.aclose()
         self._lookups.shutdown(wait=False, cancel_futures=True)
 
     async def _resolve(self, name: str) -> list[Address]:
@@ -150,54 +146,74 @@ class GuardedClient:
         return [ip_address(entry[4][0]) for entry in found]
 
 
-class _Admitting(AbstractResolver):
-    """Finds the very addresses that the guard admitted. (An address in a URL it admits before.)"""
+class _Admitting(httpcore2.AsyncNetworkBackend):
+    """Connects to the very addresses that the guard admitted."""
 
     def __init__(self, guard: UrlGuard, resolver: Resolver) -> None:
         self._guard, self._resolver = guard, resolver
+        self._network = httpcore2.AnyIOBackend()
 
-    async def resolve(
+    async def connect_tcp(
         self,
         host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  all are found
-    ) -> list[ResolveResult]:
-        addresses = list(dict.fromkeys(await self._resolver(host)))
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        addresses = await self._addresses(host)
         self._guard.admit(host, port, addresses)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses[:MOST_ADDRESSES]
-        ]
+        failure: Exception = httpcore2.ConnectError("no address")
+        for address in addresses[:MOST_ADDRESSES]:
+            try:
+                return LimitedStream(
+                    await self._network.connect_tcp(
+                        str(address), port, timeout, local_address, socket_options
+                    )
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
-    async def close(self) -> None:
-        """There is nothing to let go of."""
+    async def _addresses(self, host: str) -> list[Address]:
+        try:
+            return [ip_address(host)]
+        except ValueError:
+            return list(dict.fromkeys(await self._resolver(host)))
 
 
 class _Reading:
     """A reply while it comes in."""
 
-    def __init__(self, response: aiohttp.ClientResponse, most_bytes: int) -> None:
+    def __init__(self, response: httpcore2.Response, most_bytes: int) -> None:
         self._response, self._most = response, most_bytes
         self._body = bytearray()
         self.rest = Rest.NONE
 
     async def read(self) -> None:
-        async for part in self._response.content.iter_any():
+        async for part in self._response.aiter_stream():
             self._body += part
             if len(self._body) > self._most:
                 self.rest = Rest.LARGER
                 return
 
     def told(self) -> Reply:
-        response = self._response
-        return Reply(response.status, response.headers, bytes(self._body[: self._most]), self.rest)
+        headers = httpx2.Headers(self._response.headers)
+        return Reply(self._response.status, headers, bytes(self._body[: self._most]), self.rest)
+
+
+def _core_url(target: Target) -> httpcore2.URL:
+    return httpcore2.URL(
+        scheme=target.scheme.encode(),
+        host=target.host.encode(),
+        port=target.port,
+        target=target.path.encode(),
+    )
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    own = {"User-Agent": "darkroom", "Accept": "*/*", "Accept-Encoding": "identity"}
+    return [(name.encode(), value.encode()) for name, value in {**own, **headers}.items()]
 
 
 def _joined(url: str, location: str) -> str:
@@ -211,11 +227,11 @@ def _unreachable(target: Target, error: Exception, late: bool) -> str:
     """Not the driver's own words, which name addresses; but what is wrong with a certificate."""
     if late:
         return f"{target.host} did not answer in time."
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
+    if isinstance(error, socket.gaierror):
         return f"There is no host {target.host}."
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-        return f"{target.host}: {getattr(cause, 'verify_message', cause)}."
-    if isinstance(error, aiohttp.ClientResponseError):
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"{target.host}: {cause.verify_message}."
+    if isinstance(error, httpcore2.ProtocolError):
         return f"{target.host} does not answer as HTTP has it."
     return f"{target.host} accepts no connection, or broke it off."

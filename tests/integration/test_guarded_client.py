@@ -109,24 +109,6 @@ async def test_a_second_request_goes_over_the_same_connection() -> None:
     assert (heard.connections, len(heard.requests)) == (1, 3)
 
 
-@pytest.mark.parametrize("pause", [0, 0.05])
-async def test_what_nobody_asked_for_is_not_the_next_reply(pause: float) -> None:
-    """Neither if it comes with the reply before, nor if it comes while the connection waits."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(OK if pause else OK + _redirect("/elsewhere"))
-        await asyncio.sleep(pause)
-        writer.write(_redirect("/elsewhere"))
-
-    async with listening(answer) as heard, client_of(UrlGuard("127.0.0.1")) as client:
-        for _ in range(2):
-            reply = await client.send("GET", heard.url, seconds=5, most_bytes=10)
-            assert (reply.status, reply.body) == (200, b"ok")
-            await asyncio.sleep(4 * pause)
-
-    assert heard.connections == 2
-
-
 async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     resolve, _ = naming("127.0.0.3,127.0.0.2")
     async with (

@@ -1,0 +1,67 @@
+"""How much of a reply may come before its head is whole.
+
+A server may send interim answers (100 Continue) for ever, and each costs as much as a reply: one
+such receiver kept a process busy that has others to serve.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore2
+
+HEAD_BYTES = 128 * 1024  # the parser takes a head of up to 100 KiB
+_WHOLE = "http11.receive_response_headers.complete"
+
+
+class HeadLimit:
+    """Of one request: hand `trace` over with it, and let it be the current one meanwhile."""
+
+    def __init__(self) -> None:
+        self._left: int | None = HEAD_BYTES
+
+    async def trace(self, event: str, _: Any) -> None:
+        if event == _WHOLE:
+            self._left = None
+
+    def take(self, count: int) -> None:
+        """So many bytes came. Raises RemoteProtocolError where no head can have so many."""
+        if self._left is None:
+            return
+        self._left -= count
+        if self._left < 0:
+            raise httpcore2.RemoteProtocolError(f"no head within {HEAD_BYTES} bytes")
+
+
+current: ContextVar[HeadLimit] = ContextVar("current")
+
+
+class LimitedStream(httpcore2.AsyncNetworkStream):
+    """A connection that tells the current limit what came."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        content = await self._stream.read(max_bytes, timeout)
+        current.get().take(len(content))
+        return content
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        return LimitedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
