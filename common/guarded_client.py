@@ -104,9 +104,10 @@ class GuardedClient:
                     _core_url(target),
                     headers=_raw({"Host": target.authority, **headers}),
                     content=content,
-                    extensions={"timeout": {"connect": CONNECT_SECONDS}, "trace": limit.trace},
+                    extensions={"timeout": {"connect": CONNECT_SECONDS}},
                 ) as response,
             ):
+                limit.lift()
                 reply = _Reading(response, most_bytes)
                 await reply.read()
         except _TROUBLE as error:

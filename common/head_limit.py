@@ -13,18 +13,17 @@ from typing import Any
 import httpcore2
 
 HEAD_BYTES = 128 * 1024  # the parser takes a head of up to 100 KiB
-_WHOLE = "http11.receive_response_headers.complete"
 
 
 class HeadLimit:
-    """Of one request: hand `trace` over with it, and let it be the current one meanwhile."""
+    """Of one request: let it be the current one until the head is whole, and `lift` it then."""
 
     def __init__(self) -> None:
         self._left: int | None = HEAD_BYTES
 
-    async def trace(self, event: str, _: Any) -> None:
-        if event == _WHOLE:
-            self._left = None
+    def lift(self) -> None:
+        """The head is whole."""
+        self._left = None
 
     def take(self, count: int) -> None:
         """So many bytes came. Raises RemoteProtocolError where no head can have so many."""

@@ -183,6 +183,7 @@ def _read(url: str) -> Target:
         raise UrlRefused("The URL holds a space, a backslash or a control character: encode it.")
     try:
         parsed = httpx2.URL(url)
+        host = parsed.raw_host.decode("ascii")
     except (httpx2.InvalidURL, UnicodeError) as error:
         raise UrlRefused(f"The URL cannot be read ({error}): check its host and port.") from error
     if parsed.scheme not in PORTS:
@@ -197,12 +198,13 @@ def _read(url: str) -> Target:
     port = parsed.port if parsed.port is not None else PORTS[parsed.scheme]
     if not 0 < port < 65536:
         raise UrlRefused(f"The URL's port {port} is none: leave it out.")
-    host = parsed.raw_host.decode("ascii")
     _check_host(host)
     return Target(parsed.scheme, host, port, parsed.raw_path.decode("ascii"))
 
 
 def _check_host(host: str) -> None:
+    if ":" in host and "%" in host:
+        raise UrlRefused("The URL's host names a zone: leave out what is behind the %.")
     if _address(host) is not None:
         return
     if _NUMBER.search(host.rstrip(".").rpartition(".")[2]):

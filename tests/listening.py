@@ -18,7 +18,8 @@ class Heard:
 
     url: str = ""  # where it listens, without a slash at the end
     port: int = 0
-    connections: int = 0
+    connections: int = 0  # that there were
+    open: int = 0  # of them
     requests: list[str] = field(default_factory=list)  # their heads
 
 
@@ -36,6 +37,7 @@ async def listening(
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.connections += 1
+        heard.open += 1
         try:
             while True:
                 heard.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
@@ -47,6 +49,7 @@ async def listening(
         except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
             pass
         finally:
+            heard.open -= 1
             writer.transport.abort()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

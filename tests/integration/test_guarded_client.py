@@ -109,6 +109,42 @@ async def test_a_second_request_goes_over_the_same_connection() -> None:
     assert (heard.connections, len(heard.requests)) == (1, 3)
 
 
+async def test_what_comes_while_a_connection_waits_is_not_the_next_reply() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await asyncio.sleep(0.05)
+        writer.write(_redirect("/elsewhere"))
+
+    async with listening(answer) as heard, client_of(UrlGuard("127.0.0.1")) as client:
+        for _ in range(2):
+            reply = await client.send("GET", heard.url, seconds=5, most_bytes=10)
+            assert (reply.status, reply.body) == (200, b"ok")
+            await asyncio.sleep(0.2)
+
+    assert heard.connections == 2
+
+
+async def test_a_status_counts_whatever_follows_it() -> None:
+    answered = b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok"
+    async with listening(answered) as heard, client_of(UrlGuard("127.0.0.1")) as client:
+        reply = await client.send("POST", heard.url, seconds=5, most_bytes=10, content=b"x")
+
+    assert reply.status == 204
+
+
+async def test_idle_connections_count_among_those_that_are_open() -> None:
+    resolve, _ = naming("127.0.0.1")
+    async with (
+        listening(OK) as heard,
+        client_of(UrlGuard("127.0.0.1"), resolver=resolve, connections=5) as client,
+    ):
+        for number in range(20):
+            url = f"http://host{number}.example:{heard.port}/"
+            await client.send("GET", url, seconds=5, most_bytes=10)
+        await asyncio.sleep(0.1)
+        assert heard.open <= 5
+
+
 async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     resolve, _ = naming("127.0.0.3,127.0.0.2")
     async with (

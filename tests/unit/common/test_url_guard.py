@@ -9,6 +9,9 @@ from common.url_guard import UrlGuard, is_public
 
 # Spellings of 127.0.0.1 and of other addresses that are nobody's business, and what is said.
 HOSTILE = [
+    ("http://[2606:4700::1111%]]/", "zone"),
+    ("http://[2606:4700::1111%eth0]/", "zone"),
+    ("http://[2606:4700::1111%25é]/", "read"),
     ("http://127.0.0.1/", "not public"),
     ("http://127.255.255.254/", "not public"),
     ("http://127.1/", "number"),
@@ -38,7 +41,7 @@ HOSTILE = [
     ("http://[2002:7f00:1::]/", "not public"),
     ("http://[2001:0:7f00:1::]/", "not public"),
     ("http://[fe80::1]/", "not public"),
-    ("http://[fe80::1%25lo]/", "not public"),
+    ("http://[fe80::1%25lo]/", "zone"),
     ("http://[fec0::1]/", "not public"),
     ("http://[fd00:ec2::254]/", "not public"),
     ("http://[ff02::1]/", "not public"),
