@@ -7,12 +7,14 @@ such receiver kept a process busy that has others to serve.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import httpcore2
 
 HEAD_BYTES = 128 * 1024  # the parser takes a head of up to 100 KiB
+_TOGETHER_BYTES = 64 * 1024
 
 
 class HeadLimit:
@@ -38,18 +40,30 @@ current: ContextVar[HeadLimit] = ContextVar("current")
 
 
 class LimitedStream(httpcore2.AsyncNetworkStream):
-    """A connection that tells the current limit what came."""
+    """A connection that tells the current limit what came.
+
+    A request's head and its short body are written when the reply is read for: in one go.
+    """
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
+        self._unsent = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with suppress(httpcore2.WriteError):  # it may have been answered all the same
+            await self._send(timeout)
         content = await self._stream.read(max_bytes, timeout)
         current.get().take(len(content))
         return content
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
+        self._unsent += buffer
+        if len(self._unsent) > _TOGETHER_BYTES:
+            await self._send(timeout)
+
+    async def _send(self, timeout: float | None) -> None:
+        unsent, self._unsent = self._unsent, b""
+        await self._stream.write(unsent, timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

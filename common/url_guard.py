@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -175,6 +176,7 @@ def unwrapped(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
+@lru_cache(maxsize=256)  # many webhooks go to one receiver
 def _read(url: str) -> Target:
     """By the very parser that the connection goes by. Raises UrlRefused."""
     if len(url) > MOST_CHARACTERS:
