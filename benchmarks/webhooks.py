@@ -136,6 +136,8 @@ async def measure(settings: dict[str, str]) -> None:
         for told in (False, True):
             now = waits[told]
             recorded, out = await turn(told, PER_SECOND)
+            while len(now) % COUNT:  # noqa: ASYNC110  the recorder tells them
+                await asyncio.sleep(_POLL_SECONDS)
             print(f"{PER_SECOND}/s: recorded {recorded:.0f}/s, told {out:.0f}/s", flush=True)
     await follower.close()
     for told, samples in waits.items():

@@ -108,6 +108,8 @@ class Lead:
             assert self._subscription is not None
             token, self._token = self._token, None
             await self._subscription.release(token)
+            # Until the driver finds out as well, it comes straight back.
+            await asyncio.sleep(LOOK_SECONDS)
         bounds = await self._log.bounds({SCALER: GROUP})
         if not any(bound.lag for bound in bounds.values()):
             await self._append(now)

@@ -107,10 +107,9 @@ class Broker:
 
     async def ensure(self, topics: Collection[str]) -> None:
         """Return once these topics exist and have leaders; those missing are made."""
-        unseen = [topic for topic in topics if topic not in self._leaders]
-        for start in range(0, len(unseen), _MADE_TOGETHER):
-            some = unseen[start : start + _MADE_TOGETHER]
-            await self._answered(partial(self._make, some))
+        # Looked for anew each time: what was known may be forgotten while others are made.
+        while unseen := [topic for topic in topics if topic not in self._leaders]:
+            await self._answered(partial(self._make, unseen[:_MADE_TOGETHER]))
 
     async def missing(self, topics: Collection[str]) -> set[str]:
         """Which of these topics do not exist now; also looks whether the cluster is another."""

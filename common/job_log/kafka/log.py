@@ -114,7 +114,12 @@ class KafkaJobLog(JobLog):
             async with few:
                 return await self._broker.committed(group, seen[group])
 
-        found = await asyncio.gather(*map(ask, seen))
+        asking = [asyncio.create_task(ask(group)) for group in seen]
+        try:
+            found = await asyncio.gather(*asking)
+        finally:
+            for task in asking:  # one that fails ends none of the others
+                task.cancel()
         return {partition: offset for each in found for partition, (offset, _) in each.items()}
 
     async def ends(self, topics: Sequence[str]) -> dict[str, tuple[int, ...]]:

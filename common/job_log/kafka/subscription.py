@@ -211,7 +211,8 @@ class KafkaSubscription(Subscription):
         while True:
             before = time.monotonic()
             await asyncio.sleep(pause)
-            if self._member and time.monotonic() > before + pause + SESSION_MS / 1000:
+            # The pause is not added: a process may have stood still from its beginning.
+            if self._member and time.monotonic() > before + SESSION_MS / 1000:
                 # A new reader comes last, and so takes nothing back from those who took over.
                 return "this process stood still for longer than the group waits"
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.job_log import Bounds, JobLog
+from common.topic import job_groups
 from tests.contract.job_log.steps import append, collect, lag, partition_of
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +67,13 @@ async def test_one_question_may_be_of_many_groups(log: JobLog) -> None:
 async def test_the_end_passes_each_position_that_append_returned(log: JobLog) -> None:
     for position in await append(log, "jobs.m.normal", 10):
         assert (await partition_of(log, position, None)).end > position.offset
+
+
+async def test_all_topics_of_many_new_models_are_in_the_answer(log: JobLog) -> None:
+    """More than are made at once."""
+    groups = job_groups(*(f"owner/new-{number}" for number in range(16)))
+    bounds = await log.bounds(groups)
+    assert {partition.topic for partition in bounds} == groups.keys()
 
 
 async def test_the_ends_are_those_of_the_bounds(log: JobLog) -> None:
