@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from common.errors import LaunchFailed
 from common.events import WorkerHeartbeat, WorkerState
 from common.job_log import JobLog
-from common.scaling import Rules
+from common.scaling import Rules, ScalingSettings
 from scaler.history import History
 from scaler.launchers import Launched, Launcher
 from scaler.observation import Decision
@@ -49,11 +51,22 @@ class Refusing(Recording):
         raise LaunchFailed(f"no room for {model} {device}")
 
 
+class Meanwhile(Refusing):
+    """While it is asked what runs, something happens."""
+
+    happens: Callable[[], Awaitable[None]] | None = None
+
+    async def running(self) -> list[Launched]:
+        if self.happens is not None:
+            await self.happens()
+        return []
+
+
 def scaler_of(log: JobLog, launcher: Launcher) -> Scaler:
-    """Of one model, which it has begun to look at."""
+    """Of one model, which it has begun to look at; one consumer is to run."""
     scaler = Scaler(
         models=["m"],
-        rules_of=lambda _, __: Rules(maximum=9),
+        rules_of=lambda _, __: Rules(minimum=1, maximum=9),
         log=log,
         launcher=launcher,
         policy=Policy(9),
@@ -99,3 +112,21 @@ async def test_one_that_cannot_be_started_is_one_failure_and_the_others_are_not_
     await scaler._apply(Decision("m", 8, ""), [], 0.0)
 
     assert (launcher.tries, scaler._histories["m"].failures) == (1, 1)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_who_loses_the_lead_while_it_looks_starts_nothing(log: JobLog, lost: bool) -> None:
+    launcher = Meanwhile()
+    scaler = scaler_of(log, launcher)
+    scaler._live.now = ScalingSettings(revision=1)
+    scaler._lead.start()
+    async with asyncio.timeout(60):
+        while not await scaler._lead.held():  # noqa: ASYNC110 - the log decides
+            await asyncio.sleep(0.05)
+
+    if lost:
+        launcher.happens = scaler._lead.close
+    await scaler._turn(time.monotonic())
+    await scaler._lead.close()
+
+    assert launcher.tries == (0 if lost else 1)
