@@ -44,7 +44,6 @@ _BATCHES_BEHIND = 4  # committed, and not announced or not acknowledged yet
 _RECEIVE_SECONDS = 30.0
 _AFTER_FAILURE_SECONDS = 1.0
 
-
 logger = structlog.get_logger(__name__)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -64,15 +62,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, own_hosts: list[str]) -> Ite
 
 @pytest.fixture(scope="module")
 def client(stack: Stack) -> Iterator[httpx2.Client]:
-    made = subprocess.run(
-        [sys.executable, "-m", "cli", "keys", "create", "--json"],
-        cwd=stack.folder,
-        env=stack.environment,
-        capture_output=True,
-        check=True,
-    )
     with stack.client() as client:
-        client.headers["Authorization"] = f"Bearer {json.loads(made.stdout)['key']}"
+        client.headers["Authorization"] = f"Bearer {stack.key()}"
         yield client
 
 

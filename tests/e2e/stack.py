@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -122,6 +123,15 @@ class Stack:
         for process in self.processes:
             process.wait(timeout=30)
         self.processes.clear()
+
+    def key(self, *words: str) -> str:
+        """A new API key, by the command; `words` as it takes them."""
+        command = [sys.executable, "-m", "cli", "keys", "create", *words, "--json"]
+        made = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, check=True
+        )
+        key: str = json.loads(made.stdout)["key"]
+        return key
 
     def client(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, timeout=90, **PLAIN)

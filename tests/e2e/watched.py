@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,14 +112,14 @@ def watched(folder: Path) -> Iterator[Watched]:
     with outside(_answer) as world:
         stack.start()
         try:
-            monitor = _key(stack, "monitor")
+            monitor = stack.key("--scope", "monitor")
             config = config_for(folder, {"api": stack.port, **ports}, monitor)
             Prometheus.install()
             (port,) = free_ports(1)
             prometheus = Prometheus(folder / "prometheus", port, config)
             prometheus.start()
             try:
-                key = _key(stack, "user")
+                key = stack.key("--scope", "user")
                 yield Watched(stack, prometheus, key, monitor, ports, world.url)
             finally:
                 prometheus.stop()
@@ -157,15 +153,6 @@ def config_for(folder: Path, ports: dict[str, int], monitor_key: str) -> Path:
     written = folder / "config" / "prometheus.yml"
     written.write_text(yaml.safe_dump(config))
     return written
-
-
-def _key(stack: Stack, scope: str) -> str:
-    command = [sys.executable, "-m", "cli", "keys", "create", "--scope", scope, "--json"]
-    done = subprocess.run(
-        command, env={**os.environ, **stack.environment}, capture_output=True, check=True
-    )
-    key: str = json.loads(done.stdout)["key"]
-    return key
 
 
 def wait_for(watched: Watched, expression: str, seconds: float = 200.0) -> None:
